@@ -1,0 +1,16 @@
+"""Train on a cluster; takes the options of `st-ray train`.
+
+    ray job submit --working-dir . -- python jobs/train.py indian_pines --workers 2 --out DIR
+
+DIR must be on storage that every node reaches.
+"""
+
+import typer
+
+from st_ray.cli import run_app, train
+
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+app.command()(train)
+
+if __name__ == "__main__":
+    run_app(app)

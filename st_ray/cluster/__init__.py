@@ -1,0 +1,1 @@
+"""The only part of st_ray that imports ray."""

@@ -1,0 +1,74 @@
+"""Connect to Ray, or start it on this machine, without its chatter unless asked for."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+import ray
+
+from st_ray.errors import SpecError
+
+# Polling interval of a training run; with Ray's own of two seconds every report costs that long.
+_ENVIRONMENT = {
+    "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.1",
+    "RAY_TRAIN_METRICS_ENABLED": "0",
+    "RAY_DEDUP_LOGS": "0",
+    "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+}
+_QUIET = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_TRAIN_ENABLE_PRINT_PATCH": "0"}
+
+
+class Session:
+    """A connection to Ray that is closed only if it was opened here."""
+
+    def __init__(self, *, verbose: bool) -> None:
+        self._verbose = verbose
+        self._opened = False
+
+    def open(self) -> None:
+        """Connect to RAY_ADDRESS or the cluster this job runs on, or start Ray locally.
+
+        Raises:
+            SpecError: RAY_ADDRESS names a cluster that does not answer.
+        """
+        for name, value in (_ENVIRONMENT if self._verbose else {**_ENVIRONMENT, **_QUIET}).items():
+            os.environ.setdefault(name, value)
+        if not self._verbose:
+            silence()
+        if ray.is_initialized():
+            return
+        level = logging.INFO if self._verbose else logging.ERROR
+        try:
+            ray.init(
+                log_to_driver=self._verbose,
+                logging_level=level,
+                include_dashboard=False if not _address() else None,
+                configure_logging=True,
+            )
+        except (ConnectionError, RuntimeError) as error:
+            first = str(error).splitlines()[0]
+            raise SpecError(
+                f"cannot reach Ray at {_address() or 'this machine'}: {first}; "
+                "check RAY_ADDRESS, or unset it to start Ray here"
+            ) from error
+        self._opened = True
+
+    def close(self) -> None:
+        """Disconnect; a Ray that was started here stops."""
+        if self._opened:
+            ray.shutdown()
+            self._opened = False
+
+
+def silence() -> None:
+    """Quieten this process's Ray loggers."""
+    warnings.filterwarnings("ignore", module=r"ray\..*")
+    for name in ("ray", "ray.data", "ray.train", "ray.tune"):
+        logging.getLogger(name).setLevel(logging.ERROR)
+
+
+def _address() -> str | None:
+    return os.environ.get("RAY_ADDRESS")

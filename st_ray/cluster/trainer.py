@@ -1,0 +1,163 @@
+"""The training of a curriculum as one Ray Train run with its stages inside.
+
+A second `fit()` would cost about 20 s of start-up; a change of stage inside the loop costs
+milliseconds. Checkpoints are `st_ray.learn.checkpoint`'s own, in the run's folder, which every
+worker must reach: one code path resumes after a killed worker and after a killed driver, with
+and without Ray, and no epoch waits for Ray's polled `report()`.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import uuid
+from collections.abc import Mapping
+from typing import Any
+
+import ray
+import ray.train
+import ray.train.torch
+from ray.train import FailureConfig, RunConfig, ScalingConfig
+from ray.util.queue import Empty, Queue
+
+from st_ray.config import ClusterSpec
+from st_ray.engine import settle_process
+from st_ray.errors import StRayError, TrainingError
+from st_ray.learn.fit import Job, Listen, fit
+from st_ray.learn.outcome import Outcome
+from st_ray.learn.parallel import Peers
+from st_ray.spectral.patches import TileStack
+
+_FETCH_TIMEOUT_S = 600.0
+_POLL_S = 0.2
+
+
+def train_on_workers(
+    job: Job, stack: TileStack, spec: ClusterSpec, workers: int, listen: Listen
+) -> None:
+    """Run `fit` on Ray Train workers; hand their events to `listen` while they run.
+
+    Raises:
+        TrainingError: The loss diverged, or workers died more often than the spec allows.
+    """
+    queue = Queue(actor_options={"num_cpus": 0})
+    relay = _Relay(queue, listen)
+    trainer = ray.train.torch.TorchTrainer(
+        _worker,
+        train_loop_config={
+            "job": job,
+            "values": ray.put(stack.values_REK),
+            "halo": stack.halo,
+            "queue": queue,
+            "threads": spec.threads,
+        },
+        scaling_config=ScalingConfig(
+            num_workers=workers,
+            use_gpu=spec.device == "cuda",
+            resources_per_worker={"CPU": max(1, spec.threads)},
+        ),
+        run_config=RunConfig(
+            name=f"fit-{uuid.uuid4().hex[:8]}",
+            storage_path=str(job.folder / "ray"),
+            failure_config=FailureConfig(max_failures=spec.max_failures),
+        ),
+    )
+    relay.start()
+    try:
+        trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise TrainingError(f"training failed: {_root_cause(error)}") from error
+    finally:
+        relay.stop()
+        queue.shutdown(force=True)
+    if relay.failure:
+        raise TrainingError(relay.failure)
+    if not Outcome.exists(job.folder, job.fingerprint):
+        raise TrainingError(
+            f"the workers ended without a result in {job.folder}; is it on storage that all "
+            "nodes share?"
+        )
+
+
+def _worker(config: dict[str, Any]) -> None:
+    """What every Ray Train worker runs.
+
+    Bad input is told to the driver rather than raised: Ray would restart the workers for it.
+    """
+    context = ray.train.get_context()
+    threads = config["threads"] or (os.cpu_count() or 1) // context.get_local_world_size()
+    settle_process(max(1, threads))
+    peers = Peers(rank=context.get_world_rank(), world=context.get_world_size())
+    queue: Queue = config["queue"]
+    tell = _Tell(queue) if peers.rank == 0 else _mute
+    stack = TileStack(
+        values_REK=ray.get(config["values"], timeout=_FETCH_TIMEOUT_S), halo=config["halo"]
+    )
+    try:
+        fit(config["job"], stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)
+    except StRayError as error:
+        if peers.rank == 0:
+            queue.put({"kind": "failed", "message": str(error)})
+
+
+class _Tell:
+    """Sends events to the driver without waiting for it."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._actor: Any = queue.actor
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Send one."""
+        self._actor.put_nowait.remote(dict(event))
+
+
+def _mute(event: object) -> None:
+    del event
+
+
+class _Relay:
+    """Hands the workers' events to a listener, from a thread of the driver."""
+
+    def __init__(self, queue: Queue, listen: Listen) -> None:
+        self.failure: str | None = None
+        self._queue = queue
+        self._listen = listen
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        """Begin to listen."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Hand over what is left, and end."""
+        self._stopping.set()
+        self._thread.join(timeout=30)
+
+    def _run(self) -> None:
+        while True:
+            last = self._stopping.is_set()
+            for event in self._waiting():
+                if event["kind"] == "failed":
+                    self.failure = event["message"]
+                else:
+                    self._listen(event)
+            if last:
+                return
+            self._stopping.wait(_POLL_S)
+
+    def _waiting(self) -> list[dict[str, Any]]:
+        events = []
+        try:
+            while True:
+                events.append(self._queue.get_nowait())
+        except (Empty, ray.exceptions.RayError):
+            return events
+
+
+def _root_cause(error: BaseException) -> str:
+    """The last line of the first worker's error, which is what the user can act on."""
+    failures = getattr(error, "worker_failures", None) or {}
+    cause: BaseException = next(iter(failures.values()), error)
+    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
+    return f"{lines[-1] if lines else type(cause).__name__} (see --verbose)"

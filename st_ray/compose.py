@@ -1,0 +1,241 @@
+"""Turn the results of a run into its report."""
+
+from __future__ import annotations
+
+import platform
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from st_ray.config import RunSpec
+from st_ray.learn.curriculum import Curriculum, PlannedStage
+from st_ray.learn.metrics import Confusion
+from st_ray.learn.outcome import Outcome
+from st_ray.report import (
+    Budget,
+    ClassParts,
+    ClassPixels,
+    ClassScores,
+    CurriculumSummary,
+    DroppedBand,
+    EpochSummary,
+    PartCounts,
+    Report,
+    SceneSummary,
+    Scores,
+    Seconds,
+    SplitSummary,
+    StageSummary,
+)
+from st_ray.spectral.bands import BandVerdict
+from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.scene import Scene
+from st_ray.spectral.split import Split, footprint_overlap, leakage
+
+_PACKAGES = ("st_ray", "torch", "ray", "numpy", "scikit-learn", "scipy", "pyarrow")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunResult:
+    """What a run found and made, before it is put in words.
+
+    Attributes:
+        scene: The scene as it was used.
+        verdict: Bad bands.
+        notes: What was found in bands and labels.
+        split: Which pixels did what.
+        curriculum: As named.
+        stages: As planned.
+        basis: As solved.
+        outcome: Scores and history.
+        seconds: By phase.
+        workers: 0 = no Ray.
+        device: "cpu" or "cuda".
+        folder: The output directory.
+    """
+
+    scene: Scene
+    verdict: BandVerdict
+    notes: tuple[str, ...]
+    split: Split
+    curriculum: Curriculum
+    stages: tuple[PlannedStage, ...]
+    basis: SpectralBasis
+    outcome: Outcome
+    seconds: Mapping[str, float]
+    workers: int
+    device: str
+    folder: Path
+
+
+def compose_report(spec: RunSpec, result: RunResult) -> Report:
+    """The report of a finished run."""
+    test = result.outcome.test
+    return Report(
+        created=datetime.now(UTC).astimezone().isoformat(timespec="seconds"),
+        scene=_scene(result),
+        split=_split(spec, result),
+        backbone=spec.backbone,
+        parameters=result.outcome.parameters,
+        curriculum=CurriculumSummary(
+            name=result.curriculum.name,
+            axis=result.curriculum.axis,
+            whitening=result.basis.whitening,
+            basis_pixels=spec.basis.pixels,
+            rank=result.basis.rank,
+        ),
+        budget=_budget(spec, result),
+        seed=spec.seed,
+        workers=result.workers,
+        device=result.device,
+        overall_accuracy=test.overall_accuracy,
+        average_accuracy=test.average_accuracy,
+        kappa=test.kappa,
+        validation=_scores(result.outcome.validation),
+        per_class=_per_class(result.scene, test),
+        confusion=tuple(tuple(int(count) for count in row) for row in test.counts_CC),
+        seconds=_seconds(result.seconds),
+        stages=tuple(_stage(result, index) for index in range(len(result.stages))),
+        history=_history(result.outcome),
+        versions=_versions(),
+        command=_command(result.folder),
+        warnings=result.notes,
+    )
+
+
+def _scene(result: RunResult) -> SceneSummary:
+    scene = result.scene
+    return SceneSummary(
+        name=scene.name,
+        path=scene.cube.path,
+        shape=scene.cube.shape,
+        bands_dropped=tuple(
+            DroppedBand(band=band, reason=reason) for band, reason in result.verdict.bad.items()
+        ),
+        classes=tuple(
+            ClassPixels(
+                id=index, name=scene.class_names[index], pixels=int((scene.labels == index).sum())
+            )
+            for index in scene.classes
+        ),
+    )
+
+
+def _split(spec: RunSpec, result: RunResult) -> SplitSummary:
+    split, scene = result.split, result.scene
+    patch_size = result.curriculum.patch_size
+    counts = tuple(
+        ClassParts(id=index, name=scene.class_names[index], **parts)
+        for index, parts in split.counts(scene.labels).items()
+    )
+    totals = {
+        part: sum(getattr(row, part) for row in counts)
+        for part in ("train", "validation", "test", "unused")
+    }
+    return SplitSummary(
+        kind=spec.split.kind,
+        seed=spec.seed,
+        train_fraction=spec.split.train_fraction,
+        validation_fraction=spec.split.validation_fraction,
+        guard=_guard(spec, patch_size),
+        patch_size=patch_size,
+        counts=counts,
+        totals=PartCounts(**totals),
+        leakage=leakage(split, patch_size),
+        footprint_overlap=footprint_overlap(split, patch_size),
+        notes=split.notes,
+    )
+
+
+def _guard(spec: RunSpec, patch_size: int) -> int | None:
+    if spec.split.kind != "disjoint":
+        return None
+    return patch_size // 2 if spec.split.guard is None else spec.split.guard
+
+
+def _budget(spec: RunSpec, result: RunResult) -> Budget:
+    epochs = sum(stage.epochs for stage in result.stages)
+    return Budget(
+        full_epochs=spec.epochs,
+        beta=result.curriculum.beta if spec.beta is None else spec.beta,
+        epochs=epochs,
+        cost=sum(stage.cost for stage in result.stages),
+        full_cost=float(spec.epochs),
+    )
+
+
+def _scores(confusion: Confusion) -> Scores:
+    return Scores(
+        overall_accuracy=confusion.overall_accuracy,
+        average_accuracy=confusion.average_accuracy,
+        kappa=confusion.kappa,
+    )
+
+
+def _per_class(scene: Scene, confusion: Confusion) -> tuple[ClassScores, ...]:
+    columns = (
+        confusion.counts_CC.sum(axis=1),
+        confusion.recall_C,
+        confusion.precision_C,
+        confusion.f1_C,
+    )
+    return tuple(
+        ClassScores(
+            id=index,
+            name=scene.class_names[index],
+            pixels=int(pixels),
+            accuracy=float(accuracy),
+            precision=float(precision),
+            f1=float(f1),
+        )
+        for index, pixels, accuracy, precision, f1 in zip(scene.classes, *columns, strict=True)
+    )
+
+
+def _seconds(spent: Mapping[str, float]) -> Seconds:
+    phases = ("total", "startup", "statistics", "ingest", "train", "evaluate", "map")
+    return Seconds(**{phase: float(spent.get(phase, 0.0)) for phase in phases})
+
+
+def _stage(result: RunResult, index: int) -> StageSummary:
+    stage = result.stages[index]
+    rows = [row for row in result.outcome.history if row.stage == index]
+    seconds = sum(row.seconds for row in rows)
+    return StageSummary(
+        components=stage.components,
+        patch_size=stage.patch_size,
+        epochs=stage.epochs,
+        batch_size=stage.batch_size,
+        seconds=seconds,
+        samples_per_second=sum(row.samples for row in rows) / seconds,
+        loss=rows[-1].loss,
+        validation_accuracy=rows[-1].validation_accuracy,
+        cost=stage.cost,
+    )
+
+
+def _history(outcome: Outcome) -> tuple[EpochSummary, ...]:
+    names = EpochSummary.__dataclass_fields__
+    return tuple(
+        EpochSummary(**{name: getattr(row, name) for name in names}) for row in outcome.history
+    )
+
+
+def _versions() -> dict[str, str | None]:
+    found: dict[str, str | None] = {"python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = None
+    return found
+
+
+def _command(folder: Path) -> str:
+    again = f"{folder}-again"
+    return (
+        f"st-ray train --config {shlex.quote(str(folder / 'run.toml'))} --out {shlex.quote(again)}"
+    )

@@ -1,0 +1,220 @@
+"""The specification of a run: one frozen dataclass composed of the parts' own specs."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any, Literal
+
+import tomli_w
+from pydantic import TypeAdapter, ValidationError
+
+from st_ray.errors import SpecError, unknown_name
+from st_ray.learn.curriculum import check_beta
+from st_ray.learn.fit import TrainSpec
+from st_ray.spectral.basis import BasisSpec
+from st_ray.spectral.scene import SceneSpec
+from st_ray.spectral.split import SplitSpec
+from st_ray.spectral.tiles import TileSpec
+
+Option = bool | int | float | str
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ClusterSpec:
+    """Where a run runs; none of it changes the result beyond floating-point rounding.
+
+    Attributes:
+        workers: Ray Train workers; 0 trains in this process without Ray; None takes one per GPU,
+            or without GPUs two (one on a single-core machine).
+        device: "auto" (CUDA if there is any), "cpu" or "cuda".
+        threads: CPU threads a worker; 0 shares the machine's cores out evenly.
+        max_failures: Worker deaths a run survives, each costing the epoch under way.
+    """
+
+    workers: int | None = None
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    threads: int = 0
+    max_failures: int = 3
+
+    def __post_init__(self) -> None:
+        for name in ("workers", "threads", "max_failures"):
+            if (getattr(self, name) or 0) < 0:
+                raise SpecError(f"cluster.{name}={getattr(self, name)}: expected 0 or more")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunSpec:
+    """All that decides a run.
+
+    Attributes:
+        scene: What to read.
+        split: Which pixels train, validate and test.
+        tiles: How the scene is cut.
+        basis: Which pixels the spectral basis sees, and its whitening.
+        backbone: A registered name or "package.module:function".
+        backbone_options: Keyword arguments of the backbone's builder.
+        curriculum: A preset or a .toml file.
+        patch_size: B, the full patch, pixels on a side, odd.
+        epochs: T0, the epochs of a full run.
+        beta: Share of T0 to train, in (0, 1]; None takes the curriculum's own.
+        train: The optimisation.
+        cluster: Where to run.
+        seed: Of split, initialisation, shuffles and dropout.
+        map: Whether to predict the whole scene.
+        out: Output directory; None makes a new one under runs/.
+    """
+
+    scene: SceneSpec = field(default_factory=SceneSpec)
+    split: SplitSpec = field(default_factory=SplitSpec)
+    tiles: TileSpec = field(default_factory=TileSpec)
+    basis: BasisSpec = field(default_factory=BasisSpec)
+    backbone: str = "resnet2d"
+    backbone_options: dict[str, Option] = field(default_factory=dict)
+    curriculum: str = "default"
+    patch_size: int = 11
+    epochs: int = 100
+    beta: float | None = None
+    train: TrainSpec = field(default_factory=TrainSpec)
+    cluster: ClusterSpec = field(default_factory=ClusterSpec)
+    seed: int = 0
+    map: bool = True
+    out: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.patch_size < 1 or self.patch_size % 2 == 0:
+            raise SpecError(
+                f"patch_size={self.patch_size}: expected an odd number of pixels, such as 11"
+            )
+        if self.epochs < 1:
+            raise SpecError(f"epochs={self.epochs}: expected at least 1")
+        if self.seed < 0:
+            raise SpecError(f"seed={self.seed}: expected 0 or more")
+        if self.beta is not None:
+            check_beta(self.beta)
+
+
+_ADAPTER = TypeAdapter(RunSpec)
+
+
+def spec_from_table(table: Mapping[str, Any]) -> RunSpec:
+    """A spec from nested dictionaries, such as a parsed TOML file.
+
+    Raises:
+        SpecError: A key is unknown or a value is not valid; says which.
+    """
+    _reject_unknown(table)
+    try:
+        return _ADAPTER.validate_python(dict(table))
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"])
+        raise SpecError(f"{where}={first['input']!r}: {first['msg'].lower()}") from None
+
+
+def load_spec(path: Path) -> dict[str, Any]:
+    """The nested table of a run file.
+
+    Raises:
+        SpecError: The file is missing or not TOML.
+    """
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"cannot read run file {path}: {error}") from None
+
+
+def save_spec(spec: RunSpec, path: Path) -> None:
+    """Write a run file that `load_spec` and `spec_from_table` read back equal."""
+    path.write_text(tomli_w.dumps(spec_to_table(spec)), encoding="utf-8")
+
+
+def spec_to_table(spec: RunSpec) -> dict[str, Any]:
+    """Nested dictionaries without the fields that are None (TOML has no null)."""
+    return _without_none(asdict(spec))
+
+
+def override(table: dict[str, Any], assignments: Iterable[str]) -> dict[str, Any]:
+    """Apply ``key.path=value`` settings; values are TOML, and a bare word is a string.
+
+    Example: ``split.guard=7``, ``scene.ignore_classes=[9]``, ``scene.cube_key=cube``.
+
+    Raises:
+        SpecError: An assignment has no "=".
+    """
+    for assignment in assignments:
+        key, sign, text = assignment.partition("=")
+        if not sign or not key.strip():
+            raise SpecError(f"--set {assignment!r}: expected key=value, such as split.guard=7")
+        assign(table, key.strip(), _parse(text.strip()))
+    return table
+
+
+def assign(table: dict[str, Any], key: str, value: object) -> None:
+    """Set ``table[a][b] = value`` for the key "a.b".
+
+    Raises:
+        SpecError: A part of the key is a value already, not a group.
+    """
+    *parents, leaf = key.split(".")
+    for parent in parents:
+        group: object = table.setdefault(parent, {})
+        if not isinstance(group, dict):
+            raise SpecError(f"cannot set {key}: {parent!r} is a value, not a group of settings")
+        table = group
+    table[leaf] = value
+
+
+def fingerprint(spec: RunSpec, *more: object) -> str:
+    """Hash of what decides the result: not where it runs, nor where it is written."""
+    table = {key: value for key, value in asdict(spec).items() if key not in _NO_EFFECT}
+    text = json.dumps([table, [repr(item) for item in more]], sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+_NO_EFFECT = ("cluster", "out", "map")
+
+
+def _parse(text: str) -> Any:
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
+
+
+_GROUPS: dict[str, type] = {
+    "scene": SceneSpec,
+    "split": SplitSpec,
+    "tiles": TileSpec,
+    "basis": BasisSpec,
+    "train": TrainSpec,
+    "cluster": ClusterSpec,
+}
+
+
+def _reject_unknown(table: Mapping[str, Any]) -> None:
+    _reject_keys(table, RunSpec, "")
+    for key, group in _GROUPS.items():
+        inner = table.get(key, {})
+        if not isinstance(inner, Mapping):
+            raise SpecError(f"{key}={inner!r}: expected a group of settings")
+        _reject_keys(inner, group, f"{key}.")
+
+
+def _reject_keys(table: Mapping[str, Any], kind: type, prefix: str) -> None:
+    known = {prefix + item.name for item in fields(kind)}
+    for key in table:
+        if prefix + key not in known:
+            raise SpecError(unknown_name("setting", prefix + key, known))
+
+
+def _without_none(table: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        key: _without_none(value) if isinstance(value, Mapping) else value
+        for key, value in table.items()
+        if value is not None
+    }

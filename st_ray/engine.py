@@ -1,0 +1,155 @@
+"""Where work runs: in this process, or on Ray. The pipeline sees only `Engine`.
+
+This module does not import ray; `open_engine` reaches for st_ray.cluster when workers are asked
+for.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from st_ray.config import ClusterSpec
+from st_ray.errors import SpecError
+from st_ray.learn.fit import Job, Listen, fit
+from st_ray.learn.parallel import Peers
+from st_ray.spectral.patches import TileStack
+from st_ray.spectral.tiles import Tile, crop
+from st_ray.spectral.work import Arrays, TileWork
+
+
+class Engine(Protocol):
+    """What the pipeline needs of a place to run.
+
+    Attributes:
+        workers: Training workers; 0 = this process.
+        device: "cpu" or "cuda".
+    """
+
+    workers: int
+    device: str
+
+    def __enter__(self) -> Self:
+        """Start it."""
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop it."""
+
+    def map_tiles(
+        self,
+        work: TileWork,
+        tiles: Sequence[Tile],
+        side: int,
+        raster_HW: NDArray[np.generic] | None = None,
+    ) -> Iterator[Arrays]:
+        """Run work over blocks of tiles, in no particular order.
+
+        Args:
+            work: What to do with a block.
+            tiles: The plan, or a part of it.
+            side: Side of a full core, pixels.
+            raster_HW: Its crop under each tile is handed to the work.
+        """
+
+    def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
+        """Run `fit` on all workers; the outcome is in `job.folder` afterwards."""
+
+
+class LocalEngine:
+    """Everything in this process, one tile at a time: for debugging, and as Ray's yardstick."""
+
+    def __init__(self, spec: ClusterSpec) -> None:
+        self.workers = 0
+        self.device: str = spec.device
+        self.threads = spec.threads
+
+    def __enter__(self) -> Self:
+        settle_process(self.threads or os.cpu_count() or 1)
+        return self
+
+    def __exit__(self, *unused: object) -> None:
+        return None
+
+    def map_tiles(
+        self,
+        work: TileWork,
+        tiles: Sequence[Tile],
+        side: int,
+        raster_HW: NDArray[np.generic] | None = None,
+    ) -> Iterator[Arrays]:
+        """See `Engine.map_tiles`."""
+        for tile in tiles:
+            yield work([tile], [crop_or_nothing(raster_HW, tile, side)])
+
+    def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
+        """See `Engine.train`."""
+        fit(job, stack, peers=Peers(), device=torch.device(self.device), listen=listen)
+
+
+def open_engine(spec: ClusterSpec, *, verbose: bool = False) -> Engine:
+    """The engine a spec asks for.
+
+    Raises:
+        SpecError: CUDA is asked for and there is none, or Ray is not installed.
+    """
+    has_cuda = torch.cuda.is_available()
+    if spec.device == "cuda" and not has_cuda:
+        raise SpecError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
+    device: Literal["cpu", "cuda"] = "cuda" if has_cuda and spec.device != "cpu" else "cpu"
+    spec = replace(spec, device=device, workers=default_workers(spec.workers, device))
+    if spec.workers == 0:
+        return LocalEngine(spec)
+    try:
+        from st_ray.cluster.engine import RayEngine
+    except ModuleNotFoundError as error:
+        raise SpecError(
+            f"--workers {spec.workers} needs Ray ({error}); install 'ray[default,data,train,tune]' "
+            "or use --workers 0"
+        ) from None
+    return RayEngine(spec, verbose=verbose)
+
+
+def default_workers(workers: int | None, device: str) -> int:
+    """The number of workers asked for, or one per GPU, or two on a multi-core machine."""
+    if workers is not None:
+        return workers
+    return max(1, torch.cuda.device_count()) if device == "cuda" else min(2, os.cpu_count() or 1)
+
+
+def crop_or_nothing(
+    raster_HW: NDArray[np.generic] | None, tile: Tile, side: int
+) -> NDArray[np.generic]:
+    """The raster under a tile; an empty array where there is none."""
+    return np.empty(0) if raster_HW is None else crop(raster_HW, tile, side)
+
+
+def settle_process(threads: int) -> None:
+    """Fix what makes timings of one process incomparable with another's: threads and malloc.
+
+    glibc gives large blocks back to the system on every free, which slows models with large
+    activations (the full-spectrum baseline above all) by up to 1.9 times; both thresholds are
+    raised for every run alike.
+    """
+    torch.set_num_threads(threads)
+    try:
+        libc = ctypes.CDLL("libc.so.6")
+        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
+        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
+    except (OSError, AttributeError):  # another C library: nothing to settle
+        return
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_THRESHOLD = -1, -3

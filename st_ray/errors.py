@@ -1,0 +1,41 @@
+"""The errors a user can cause, each one line: what was expected, what came, the remedy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class StRayError(Exception):
+    """Base of every error that bad input causes; the command line prints it as one line."""
+
+
+class SceneError(StRayError):
+    """A scene or its labels cannot be used."""
+
+
+class SplitError(StRayError):
+    """A split cannot be made from these labels."""
+
+
+class SpecError(StRayError):
+    """A run, curriculum, backbone or option is not valid."""
+
+
+class OutputError(StRayError):
+    """The output directory cannot be used."""
+
+
+class TrainingError(StRayError):
+    """Training broke: a factory returned the wrong thing, or a worker died too often."""
+
+
+def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
+    """One line for an unknown name: what it is, the nearest, and all the known ones.
+
+    Example: ``unknown backbone 'resnet'; did you mean 'resnet2d'? known: cnn1d, resnet2d, …``
+    """
+    known = sorted(known)
+    near = get_close_matches(name, known, n=1)
+    hint = f" did you mean {near[0]!r}?" if near else ""
+    return f"unknown {kind} {name!r};{hint} known: {', '.join(known)}"

@@ -1,0 +1,137 @@
+"""What a run tells while it runs, and who listens.
+
+Events are dicts with a "kind":
+
+* ``phase``: a part of the run begins ("name": startup, statistics, ingest, train, map).
+* ``plan``: the stages are settled ("stages": tuple of `PlannedStage`).
+* ``started``: training begins ("epochs": of the whole run, "epoch": already done, "time": Unix).
+* ``epoch``: one is done ("row": `EpochRow`).
+* ``failed``: a worker met bad input ("message").
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+
+from st_ray.learn.checkpoint import EpochRow
+from st_ray.learn.curriculum import PlannedStage
+from st_ray.learn.fit import Listen
+
+if TYPE_CHECKING:
+    from torch.utils.tensorboard import SummaryWriter
+
+Event = Mapping[str, Any]
+
+
+class Fanout:
+    """One listener that hands every event to several.
+
+    Attributes:
+        training_started: Unix time at which training began, once it has.
+    """
+
+    def __init__(self, *listeners: Listen | None) -> None:
+        self._listeners = [listener for listener in listeners if listener is not None]
+        self.training_started: float | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Tell all."""
+        if event["kind"] == "started" and self.training_started is None:
+            self.training_started = float(event["time"])
+        for listener in self._listeners:
+            listener(event)
+
+    def add(self, listener: Listen) -> None:
+        """One more listener."""
+        self._listeners.append(listener)
+
+    def close(self) -> None:
+        """Close the listeners that hold files."""
+        for listener in self._listeners:
+            if isinstance(listener, TensorBoard):
+                listener.close()
+
+
+class TensorBoard:
+    """Writes the history as TensorBoard events, from the first epoch on."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._writer: SummaryWriter | None = None
+
+    def __call__(self, event: Event) -> None:
+        """Write an epoch's numbers."""
+        if event["kind"] != "epoch":
+            return
+        if self._writer is None:
+            from torch.utils.tensorboard import SummaryWriter
+
+            self._writer = SummaryWriter(str(self._folder))
+        row: EpochRow = event["row"]
+        for name in ("loss", "validation_loss", "validation_accuracy", "learning_rate", "stage"):
+            self._writer.add_scalar(name, getattr(row, name), row.epoch)
+
+    def close(self) -> None:
+        """Flush and close."""
+        if self._writer is not None:
+            self._writer.close()
+
+
+class Progress:
+    """Prints phases and epochs, a line each, so that a log file reads as well as a terminal."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._total = 0
+        self._done = 0
+        self._spent: list[float] = []
+        self._last = 0.0
+
+    def __call__(self, event: Event) -> None:
+        """Print an event."""
+        kind = event["kind"]
+        if kind == "phase":
+            self._console.print(f"{_PHASES[event['name']]} …", highlight=False)
+        elif kind == "plan":
+            self._plan(event["stages"])
+        elif kind == "started":
+            self._total, self._done = event["epochs"], event["epoch"]
+            if self._done:
+                self._console.print(f"  going on after epoch {self._done}", highlight=False)
+            self._last = time.monotonic()
+        elif kind == "epoch":
+            self._epoch(event["row"])
+
+    def _plan(self, stages: tuple[PlannedStage, ...]) -> None:
+        for number, stage in enumerate(stages, 1):
+            self._console.print(
+                f"  stage {number}: {stage.components} channels, "
+                f"{stage.patch_size}x{stage.patch_size} pixels, {stage.epochs} epochs",
+                highlight=False,
+            )
+
+    def _epoch(self, row: EpochRow) -> None:
+        now = time.monotonic()
+        self._spent.append(now - self._last)
+        self._last = now
+        recent = self._spent[-5:]
+        left = (self._total - row.epoch) * sum(recent) / len(recent)
+        self._console.print(
+            f"  epoch {row.epoch}/{self._total}  stage {row.stage + 1}  loss {row.loss:.4f}  "
+            f"validation OA {row.validation_accuracy:7.2%}  about {left:.0f} s left",
+            highlight=False,
+        )
+
+
+_PHASES = {
+    "startup": "Starting up",
+    "statistics": "Bands, split and spectral statistics",
+    "ingest": "Projecting tiles",
+    "train": "Training",
+    "map": "Predicting the map",
+}

@@ -1,0 +1,1 @@
+"""Curricula, backbones and the training loop: torch; no ray."""

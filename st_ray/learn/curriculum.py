@@ -1,0 +1,279 @@
+"""Curricula: stages that see more and more components and a larger and larger neighbourhood.
+
+Source of the method: SpectralTrain, arXiv 2511.16084. A run at full cost trains T0 epochs on all D
+bands and B x B patches; a curriculum trains round(beta * T0) epochs, of which stage i has a share
+and sees k_i components and B_i x B_i patches.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import tomli_w
+
+from st_ray.errors import SpecError, unknown_name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Stage:
+    """One stage of a curriculum.
+
+    Attributes:
+        components: Principal components seen; None = all bands.
+        patch_size: Pixels on a side, odd.
+        share: Weight of the stage in the budget of epochs; only ratios between stages matter.
+        batch_size: Global batch over all workers; None = the run's.
+    """
+
+    components: int | None
+    patch_size: int
+    share: float = 1.0
+    batch_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.components is not None and self.components < 1:
+            raise SpecError(f"stage components={self.components}: expected at least 1")
+        if self.patch_size < 1 or self.patch_size % 2 == 0:
+            raise SpecError(
+                f"stage patch_size={self.patch_size}: expected an odd number of pixels, such as 9"
+            )
+        if not 0.0 < self.share < float("inf"):
+            raise SpecError(f"stage share={self.share}: expected a positive number")
+        if self.batch_size is not None and self.batch_size < 2:
+            raise SpecError(f"stage batch_size={self.batch_size}: expected at least 2")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Curriculum:
+    """Stages in order; components and patch size never shrink, so weights can be carried.
+
+    Attributes:
+        name: Shown in reports.
+        stages: At least one.
+        beta: Share of T0 that the curriculum trains unless the run says otherwise, in (0, 1].
+        axis: What the model's input channels are: "components" (principal components) or "bands"
+            (standardised raw bands; then every stage sees all of them).
+    """
+
+    name: str
+    stages: tuple[Stage, ...]
+    beta: float = 1.0
+    axis: Literal["components", "bands"] = "components"
+
+    def __post_init__(self) -> None:
+        if not self.stages:
+            raise SpecError(f"curriculum {self.name!r} has no stage; give at least one")
+        check_beta(self.beta)
+        if self.axis not in ("components", "bands"):
+            raise SpecError(f"curriculum axis={self.axis!r}: expected 'components' or 'bands'")
+        if self.axis == "bands" and any(stage.components is not None for stage in self.stages):
+            raise SpecError("a curriculum over axis='bands' sees all bands: leave components out")
+        sizes = [stage.patch_size for stage in self.stages]
+        depths = [stage.components or np.inf for stage in self.stages]
+        if sizes != sorted(sizes) or depths != sorted(depths):
+            raise SpecError(
+                f"curriculum {self.name!r} shrinks from one stage to the next; "
+                "components and patch_size may only grow"
+            )
+
+    @property
+    def patch_size(self) -> int:
+        """Largest patch, in pixels."""
+        return self.stages[-1].patch_size
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PlannedStage:
+    """A stage with its numbers settled.
+
+    Attributes:
+        components: Input channels k_i.
+        patch_size: B_i, pixels.
+        epochs: Whole epochs e_i.
+        batch_size: Global batch.
+        cost: e_i (B_i / B)² (k_i / D), in full-spectrum epochs.
+    """
+
+    components: int
+    patch_size: int
+    epochs: int
+    batch_size: int
+    cost: float
+
+
+def plan(
+    curriculum: Curriculum,
+    *,
+    bands: int,
+    patch_size: int,
+    full_epochs: int,
+    beta: float | None,
+    batch_size: int,
+) -> tuple[PlannedStage, ...]:
+    """Settle a curriculum for a scene and a budget.
+
+    Epochs are shared out by largest remainder, at least one a stage, and add up to
+    round(beta * full_epochs).
+
+    Args:
+        curriculum: The stages.
+        bands: D, the scene's usable bands.
+        patch_size: B, the full patch that cost is measured against, pixels.
+        full_epochs: T0.
+        beta: Share of T0; None for the curriculum's own.
+        batch_size: Global batch of stages that set none.
+
+    Raises:
+        SpecError: A stage wants more components than bands, or the budget has fewer epochs than
+            stages.
+    """
+    beta = check_beta(curriculum.beta if beta is None else beta)
+    if full_epochs < 1:
+        raise SpecError(f"epochs={full_epochs}: expected at least 1 (T0, the full run's epochs)")
+    total = max(1, round(beta * full_epochs))
+    if total < len(curriculum.stages):
+        raise SpecError(
+            f"a budget of {total} epochs (beta {beta:g} of {full_epochs}) is too short for "
+            f"{len(curriculum.stages)} stages; raise --epochs or --beta"
+        )
+    for stage in curriculum.stages:
+        if (stage.components or 0) > bands:
+            raise SpecError(
+                f"curriculum {curriculum.name!r}: {stage.components} components exceed the "
+                f"scene's {bands} usable bands; set components <= {bands}"
+            )
+    epochs = share_out(total, [stage.share for stage in curriculum.stages])
+    return tuple(
+        PlannedStage(
+            components=stage.components or bands,
+            patch_size=stage.patch_size,
+            epochs=count,
+            batch_size=stage.batch_size or batch_size,
+            cost=count * (stage.patch_size / patch_size) ** 2 * (stage.components or bands) / bands,
+        )
+        for stage, count in zip(curriculum.stages, epochs, strict=True)
+    )
+
+
+def share_out(total: int, weights: list[float]) -> list[int]:
+    """Split a whole number by weights, each part at least 1 (largest remainder)."""
+    exact = np.asarray(weights) / sum(weights) * total
+    parts = np.maximum(np.floor(exact), 1).astype(int)
+    while parts.sum() > total:
+        parts[np.argmax(np.where(parts > 1, parts - exact, -np.inf))] -= 1
+    for index in np.argsort(-(exact - parts), kind="stable")[: total - int(parts.sum())]:
+        parts[index] += 1
+    return [int(part) for part in parts]
+
+
+def check_beta(beta: float) -> float:
+    """Beta, if it is in (0, 1].
+
+    Raises:
+        SpecError: It is not.
+    """
+    if not 0.0 < beta <= 1.0:
+        raise SpecError(
+            f"beta={beta:g}: expected a share of the full budget in (0, 1]; "
+            "to train longer than T0, raise --epochs"
+        )
+    return beta
+
+
+Preset = Callable[[int, int], Curriculum]
+
+
+def full(bands: int, patch_size: int) -> Curriculum:
+    """One stage, all standardised bands, T0 epochs: the usual baseline."""
+    del bands
+    stage = Stage(components=None, patch_size=patch_size)
+    return Curriculum(name="full", stages=(stage,), axis="bands")
+
+
+def pca(bands: int, patch_size: int) -> Curriculum:
+    """One stage, 30 components, T0 epochs: what most published code does."""
+    stage = Stage(components=min(30, bands), patch_size=patch_size)
+    return Curriculum(name="pca", stages=(stage,))
+
+
+def paper(bands: int, patch_size: int) -> Curriculum:
+    """K and B both grow, up to all bands and the full patch, in half the epochs (SpectralTrain)."""
+    stages = (
+        Stage(components=max(1, bands // 20), patch_size=odd(patch_size / 3)),
+        Stage(components=max(1, bands // 4), patch_size=odd(patch_size * 2 / 3)),
+        Stage(components=None, patch_size=patch_size),
+    )
+    return Curriculum(name="paper", stages=stages, beta=0.5)
+
+
+def default(bands: int, patch_size: int) -> Curriculum:
+    """60 components throughout, a growing patch, 30 % of the epochs: the best known so far."""
+    k = min(60, bands)
+    stages = (
+        Stage(components=k, patch_size=odd(patch_size * 0.45), share=0.4),
+        Stage(components=k, patch_size=odd(patch_size * 0.7), share=0.3),
+        Stage(components=k, patch_size=patch_size, share=0.3),
+    )
+    return Curriculum(name="default", stages=stages, beta=0.3)
+
+
+PRESETS: dict[str, Preset] = {"default": default, "full": full, "paper": paper, "pca": pca}
+
+
+def odd(size: float) -> int:
+    """The odd number of pixels nearest to a size, at least 1 (ties go up)."""
+    return max(1, 2 * round((size - 1) / 2 + 1e-9) + 1)
+
+
+def find_curriculum(name_or_file: str, bands: int, patch_size: int) -> Curriculum:
+    """A preset fitted to the scene, or a curriculum file.
+
+    Raises:
+        SpecError: There is no such preset or file, or the file is not a valid curriculum.
+    """
+    if name_or_file in PRESETS:
+        return PRESETS[name_or_file](bands, patch_size)
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        raise SpecError(unknown_name("curriculum", name_or_file, PRESETS) + ", or a .toml file")
+    return load_curriculum(path)
+
+
+def load_curriculum(path: Path) -> Curriculum:
+    """Read a curriculum file: name, beta, axis, and a [[stage]] table for each stage.
+
+    Raises:
+        SpecError: The file is missing, not TOML, or has a wrong or unknown field.
+    """
+    try:
+        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        stages = tuple(Stage(**{"components": None, **stage}) for stage in table.pop("stage", ()))
+        return Curriculum(**{"name": path.stem, **table}, stages=stages)
+    except SpecError as error:
+        raise SpecError(f"{path}: {error}") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise SpecError(f"cannot read curriculum {path}: {error}") from None
+    except (TypeError, AttributeError, ValueError) as error:
+        raise SpecError(
+            f"{path} is not a curriculum ({error}); expected name, beta, axis and [[stage]] tables "
+            "with components, patch_size, share, batch_size"
+        ) from None
+
+
+def save_curriculum(curriculum: Curriculum, path: Path) -> None:
+    """Write a file that `load_curriculum` reads back equal."""
+    stages = [
+        {
+            key: value
+            for key in ("components", "patch_size", "share", "batch_size")
+            if (value := getattr(stage, key)) is not None
+        }
+        for stage in curriculum.stages
+    ]
+    table = {"name": curriculum.name, "beta": curriculum.beta, "axis": curriculum.axis}
+    path.write_text(tomli_w.dumps({**table, "stage": stages}), encoding="utf-8")

@@ -1,0 +1,266 @@
+"""Train a curriculum: the same function runs in this process and in every Ray Train worker.
+
+One call trains all stages. At a hand-over the next stage's model is built, the weights and the
+optimizer's moments grow into it, and training goes on under one learning-rate schedule.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import Parameter
+from torch.optim import Optimizer
+
+from st_ray.errors import SpecError, TrainingError
+from st_ray.learn.checkpoint import (
+    EpochRow,
+    Position,
+    latest_checkpoint,
+    load_optimizer_state,
+    load_weights,
+    save_checkpoint,
+)
+from st_ray.learn.curriculum import PlannedStage
+from st_ray.learn.grow import grow, grow_optimizer
+from st_ray.learn.loop import (
+    Loss,
+    PatchSource,
+    evaluate,
+    even_batches,
+    learning_rate,
+    seed_everything,
+    shuffle,
+    stack_tensor,
+    train_epoch,
+)
+from st_ray.learn.outcome import Outcome
+from st_ray.learn.parallel import Peers, Share, globalise
+from st_ray.spectral.patches import Samples, TileStack
+
+BuildModel = Callable[..., nn.Module]
+BuildOptimizer = Callable[[Iterable[Parameter], float], Optimizer]
+Listen = Callable[[Mapping[str, Any]], None]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainSpec:
+    """How a curriculum is optimised.
+
+    Attributes:
+        learning_rate: Peak of the schedule.
+        batch_size: Global batch over all workers, samples.
+        weight_decay: Of the built-in optimizers.
+        warmup: Share of the budget spent raising the learning rate from zero.
+        optimizer: "adamw", "adam", "sgd", or "package.module:function" called with
+            (parameters, learning_rate).
+        loss: "cross_entropy", or "package.module:function" called with (logits (M, C),
+            targets (M,)) and returning the mean over the batch.
+    """
+
+    learning_rate: float = 1e-3
+    batch_size: int = 64
+    weight_decay: float = 1e-2
+    warmup: float = 0.05
+    optimizer: str = "adamw"
+    loss: str = "cross_entropy"
+
+    def __post_init__(self) -> None:
+        if not 0.0 < self.learning_rate < math.inf:
+            raise SpecError(f"train.learning_rate={self.learning_rate}: expected a positive number")
+        if self.batch_size < 2:
+            raise SpecError(f"train.batch_size={self.batch_size}: expected at least 2 samples")
+        if not 0.0 <= self.weight_decay < math.inf:
+            raise SpecError(f"train.weight_decay={self.weight_decay}: expected 0 or more")
+        if not 0.0 <= self.warmup < 1.0:
+            raise SpecError(f"train.warmup={self.warmup}: expected a share of the budget in [0, 1)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """All that a worker needs, apart from the data.
+
+    Attributes:
+        stages: The planned curriculum.
+        classes: Number of classes C.
+        build: (components=, patch_size=, classes=) -> module.
+        loss: (logits, targets) -> mean loss.
+        optimizer: (parameters, learning rate) -> optimizer.
+        train: The optimisation's numbers.
+        seed: Of initialisation, shuffles and dropout.
+        fingerprint: Hash of everything that decides the result.
+        folder: Where checkpoints and the outcome go; every worker must reach it.
+        halo: Margin of the tile stack.
+        train_samples: Training part.
+        validation_samples: Validation part, scored after every epoch.
+        test_samples: Test part, scored once at the end.
+    """
+
+    stages: tuple[PlannedStage, ...]
+    classes: int
+    build: BuildModel
+    loss: Loss
+    optimizer: BuildOptimizer
+    train: TrainSpec
+    seed: int
+    fingerprint: str
+    folder: Path
+    halo: int
+    train_samples: Samples
+    validation_samples: Samples
+    test_samples: Samples
+
+    @property
+    def epochs(self) -> int:
+        """Epochs of all stages."""
+        return sum(stage.epochs for stage in self.stages)
+
+    def stage_of(self, epoch: int) -> int:
+        """Which stage a 0-based epoch belongs to."""
+        for index, stage in enumerate(self.stages):
+            if epoch < stage.epochs:
+                return index
+            epoch -= stage.epochs
+        raise IndexError(epoch)
+
+
+class _Learner:
+    """The model and optimizer of one stage, with the stage's patches."""
+
+    def __init__(
+        self, job: Job, index: int, values: torch.Tensor, peers: Peers, before: _Learner | None
+    ) -> None:
+        self.job, self.index, self.peers = job, index, peers
+        self.values = values
+        self.stage = job.stages[index]
+        self.share = Share()
+        seed_everything(job.seed, 0)
+        model = job.build(
+            components=self.stage.components,
+            patch_size=self.stage.patch_size,
+            classes=job.classes,
+        )
+        self.model = globalise(model, self.share, peers).to(values.device)
+        self.optimizer = job.optimizer(self.model.parameters(), job.train.learning_rate)
+        if before is not None:
+            weights = before.model.state_dict()
+            grow(weights, self.model)
+            grow_optimizer(before.optimizer.state_dict(), weights, self.optimizer, self.model)
+        self.wrapped = peers.wrap(self.model)
+
+    def restore(self, checkpoint: Path) -> None:
+        """Take weights and optimizer state from a checkpoint of this stage."""
+        load_weights(checkpoint, self.model)
+        self.optimizer.load_state_dict(load_optimizer_state(checkpoint))
+
+    def source(self, samples: Samples) -> PatchSource:
+        """Some samples' patches at this stage's size."""
+        return PatchSource.of(
+            self.values, self.job.halo, samples, self.stage.patch_size, self.stage.components
+        )
+
+    def train(self, epoch: int) -> EpochRow:
+        """One epoch, 0-based over the run, and the validation score after it."""
+        job = self.job
+
+        def rate_at(progress: float) -> float:
+            done = (epoch + progress) / job.epochs
+            return learning_rate(done, job.train.learning_rate, job.train.warmup)
+
+        seed_everything(job.seed, epoch + 1)
+        order = shuffle(len(job.train_samples), job.seed, epoch)
+        stats = train_epoch(
+            self.wrapped,
+            self.source(job.train_samples),
+            even_batches(order, self.stage.batch_size),
+            self.optimizer,
+            job.loss,
+            rate_at,
+            self.share,
+            self.peers,
+        )
+        if not math.isfinite(stats.loss):
+            raise TrainingError(
+                f"the loss became {stats.loss} in epoch {epoch + 1} (stage {self.index + 1}); "
+                "lower --lr"
+            )
+        confusion, loss = evaluate(
+            self.model, self.source(job.validation_samples), job.loss, job.classes, self.peers
+        )
+        return EpochRow(
+            epoch=epoch + 1,
+            stage=self.index,
+            loss=stats.loss,
+            learning_rate=rate_at(1.0),
+            validation_loss=loss,
+            validation_accuracy=confusion.overall_accuracy,
+            seconds=stats.seconds,
+            samples=stats.samples,
+        )
+
+
+def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, listen: Listen) -> None:
+    """Train all stages from the newest checkpoint on; write the outcome to `job.folder`.
+
+    Calling it again after it was cut off ends in the same outcome; calling it again after it
+    finished does nothing.
+
+    Args:
+        job: What to train.
+        stack: The projected tiles.
+        peers: The workers; every one calls this.
+        device: Where to train.
+        listen: Called by rank 0 with a dict after every epoch; must not block.
+
+    Raises:
+        TrainingError: The loss diverged.
+        OutputError: The checkpoints belong to other settings.
+    """
+    if Outcome.exists(job.folder, job.fingerprint):
+        return
+    values = stack_tensor(stack, device)
+    position = Position(fingerprint=job.fingerprint)
+    learner: _Learner | None = None
+    found = latest_checkpoint(job.folder, job.fingerprint)
+    if found:
+        checkpoint, position = found
+        learner = _Learner(job, position.stage, values, peers, None)
+        learner.restore(checkpoint)
+    listen({"kind": "started", "epochs": job.epochs, "epoch": position.epoch, "time": time.time()})
+    for epoch in range(position.epoch, job.epochs):
+        index = job.stage_of(epoch)
+        if learner is None or learner.index != index:
+            learner = _Learner(job, index, values, peers, learner)
+        row = learner.train(epoch)
+        position = replace(position, epoch=epoch + 1, stage=index, history=(*position.history, row))
+        if peers.rank == 0:
+            save_checkpoint(job.folder, learner.model, learner.optimizer.state_dict(), position)
+            listen({"kind": "epoch", "row": row})
+        peers.wait()
+    assert learner is not None  # a plan has at least one epoch
+    _finish(job, learner, position)
+
+
+def _finish(job: Job, learner: _Learner, position: Position) -> None:
+    started = time.perf_counter()
+    scores = [
+        evaluate(learner.model, learner.source(samples), job.loss, job.classes, learner.peers)[0]
+        for samples in (job.validation_samples, job.test_samples)
+    ]
+    if learner.peers.rank == 0:
+        outcome = Outcome(
+            fingerprint=job.fingerprint,
+            history=position.history,
+            validation=scores[0],
+            test=scores[1],
+            parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
+            evaluate_seconds=time.perf_counter() - started,
+        )
+        outcome.save(job.folder, learner.model)
+    learner.peers.wait()

@@ -1,0 +1,211 @@
+"""One epoch of training, and evaluation: functions of explicit state, for one or many workers.
+
+Shape letters: N samples, M global batch, K components, S patch side, C classes.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from st_ray.learn.metrics import Confusion
+from st_ray.learn.parallel import Peers, Share
+from st_ray.spectral.patches import Samples, TileStack
+
+Loss = Callable[[Tensor, Tensor], Tensor]
+
+# Batches of an evaluation hold no gradients, so they may be larger than training's.
+_EVALUATION_BATCH = 512
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpochStats:
+    """What one epoch did.
+
+    Attributes:
+        loss: Mean training loss over the samples.
+        samples: Samples seen by all workers.
+        seconds: Wall-clock.
+    """
+
+    loss: float
+    samples: int
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSource:
+    """Patches of one stage, gathered on the stack's device.
+
+    Attributes:
+        windows: View (R', E', k, S, S) of the tile stack.
+        centres_N2: int64 positions in it.
+        targets_N: Class indices.
+    """
+
+    windows: Tensor
+    centres_N2: Tensor
+    targets_N: Tensor
+
+    @classmethod
+    def of(
+        cls, stack: Tensor, halo: int, samples: Samples, patch_size: int, components: int
+    ) -> PatchSource:
+        """The stage's view of a stack (R, E, K) already on its device."""
+        trim = halo - patch_size // 2
+        rows, cols, _ = stack.shape
+        inner = stack[trim : rows - trim, trim : cols - trim, :components]
+        windows = inner.unfold(0, patch_size, 1).unfold(1, patch_size, 1)
+        return cls(
+            windows,
+            torch.from_numpy(samples.centres_N2).to(stack.device),
+            torch.from_numpy(samples.targets_N).to(stack.device),
+        )
+
+    def __len__(self) -> int:
+        return len(self.targets_N)
+
+    def gather(self, index_M: Tensor) -> tuple[Tensor, Tensor]:
+        """Patches (M, k, S, S) and targets (M,)."""
+        centres_M2 = self.centres_N2[index_M]
+        patches = self.windows[centres_M2[:, 0], centres_M2[:, 1]]
+        return patches.contiguous(), self.targets_N[index_M]
+
+
+def stack_tensor(stack: TileStack, device: torch.device) -> Tensor:
+    """The stack's values as a tensor; on the CPU it shares memory with the array.
+
+    An array out of Ray's object store is read-only, which torch warns of; nothing writes to it.
+    """
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The given NumPy array is not writable")
+        return torch.from_numpy(stack.values_REK).to(device)
+
+
+def seed_everything(seed: int, epoch: int) -> None:
+    """Put every global generator in the state of this seed and epoch.
+
+    Done at the start of every epoch, so an epoch's random numbers do not depend on whether the
+    epochs before it ran in this process: a resumed run equals an uninterrupted one.
+    """
+    state = np.random.SeedSequence([seed, epoch]).generate_state(3)
+    torch.manual_seed(int(state[0]))
+    np.random.seed(int(state[1]))
+    random.seed(int(state[2]))
+
+
+def shuffle(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """The order of samples in an epoch: the same for any number of workers."""
+    return np.random.default_rng([seed, epoch, 1]).permutation(count)
+
+
+def even_batches(order_N: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
+    """Cut an order into batches of at most `batch_size` whose sizes differ by at most one.
+
+    A last batch of two samples would hurt BatchNorm.
+    """
+    return np.array_split(order_N, max(1, math.ceil(len(order_N) / batch_size)))
+
+
+def my_share(batch_M: NDArray[np.int64], peers: Peers, share: Share) -> Tensor:
+    """This worker's rows of a global batch; `share` is updated to describe them."""
+    cuts = [len(batch_M) * rank // peers.world for rank in (peers.rank, peers.rank + 1)]
+    share.total, share.start, share.count = len(batch_M), cuts[0], cuts[1] - cuts[0]
+    return torch.from_numpy(batch_M[cuts[0] : cuts[1]])
+
+
+def learning_rate(progress: float, peak: float, warmup: float) -> float:
+    """Linear warm-up, then half a cosine to zero, over the whole budget.
+
+    Args:
+        progress: Share of the budget's steps done, 0..1.
+        peak: Highest learning rate.
+        warmup: Share of the budget spent warming up.
+    """
+    if progress < warmup:
+        return peak * (progress / warmup)
+    return peak * 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
+
+
+def train_epoch(
+    model: nn.Module,
+    source: PatchSource,
+    batches: list[NDArray[np.int64]],
+    optimizer: Optimizer,
+    loss_function: Loss,
+    rate_at: Callable[[float], float],
+    share: Share,
+    peers: Peers,
+) -> EpochStats:
+    """Train once over some global batches.
+
+    The gradient is that of the global batch's mean loss however many workers share it.
+
+    Args:
+        model: Wrapped by `Peers.wrap`, its layers by `globalise`.
+        source: The stage's patches.
+        batches: Global batches of sample indices.
+        optimizer: Holds the model's parameters.
+        loss_function: (logits (M, C), targets (M,)) -> mean loss.
+        rate_at: Learning rate as a function of the epoch's progress, 0..1.
+        share: The one the model's layers were given.
+        peers: The workers.
+    """
+    started = time.perf_counter()
+    model.train()
+    device = source.targets_N.device
+    total = torch.zeros((), device=device)
+    for step, batch_M in enumerate(batches):
+        for group in optimizer.param_groups:
+            group["lr"] = rate_at((step + 0.5) / len(batches))
+        patches, targets_M = source.gather(my_share(batch_M, peers, share).to(device))
+        optimizer.zero_grad(set_to_none=True)
+        loss = loss_function(model(patches), targets_M)
+        (loss * (share.count * peers.world / share.total)).backward()
+        optimizer.step()
+        total += loss.detach() * share.count
+    samples = sum(len(batch_M) for batch_M in batches)
+    return EpochStats(
+        loss=float(peers.add(total)) / samples,
+        samples=samples,
+        seconds=time.perf_counter() - started,
+    )
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, source: PatchSource, peers: Peers) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and targets of this worker's share of the samples, batch by batch."""
+    model.eval()
+    cuts = [len(source) * rank // peers.world for rank in (peers.rank, peers.rank + 1)]
+    index_N = torch.arange(cuts[0], cuts[1], device=source.targets_N.device)
+    for index_M in index_N.split(_EVALUATION_BATCH):
+        if len(index_M) == 0:  # `split` cuts an empty tensor into one empty piece
+            return
+        patches, targets_M = source.gather(index_M)
+        yield model(patches), targets_M
+
+
+def evaluate(
+    model: nn.Module, source: PatchSource, loss_function: Loss, classes: int, peers: Peers
+) -> tuple[Confusion, float]:
+    """Confusion matrix and mean loss over all samples, summed over the workers."""
+    sums = torch.zeros(classes * classes + 1, dtype=torch.float64)
+    for logits, targets_M in predict(model, source, peers):
+        pairs = targets_M * classes + logits.argmax(dim=1)
+        sums[:-1] += torch.bincount(pairs, minlength=classes * classes).cpu()
+        sums[-1] += float(loss_function(logits, targets_M)) * len(targets_M)
+    device = source.targets_N.device
+    sums = peers.add(sums.to(device)).cpu()
+    counts_CC = sums[:-1].round().long().reshape(classes, classes).numpy()
+    mean_loss = float(sums[-1]) / len(source) if len(source) else float("nan")
+    return Confusion(counts_CC), mean_loss

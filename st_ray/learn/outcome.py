@@ -1,0 +1,72 @@
+"""What training leaves behind: the scores and the weights, in one folder that appears whole."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+from safetensors.torch import save_model
+from torch import nn
+
+from st_ray.learn.checkpoint import EpochRow
+from st_ray.learn.metrics import Confusion
+
+_FOLDER = "outcome"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """The result of a curriculum.
+
+    Attributes:
+        fingerprint: Hash of everything that decided it.
+        history: One row an epoch.
+        validation: Confusion on the validation part after the last epoch.
+        test: Confusion on the test part, scored once.
+        parameters: Number of weights of the last stage's model.
+        evaluate_seconds: Wall-clock of the last scoring.
+    """
+
+    fingerprint: str
+    history: tuple[EpochRow, ...]
+    validation: Confusion
+    test: Confusion
+    parameters: int
+    evaluate_seconds: float
+
+    def save(self, folder: Path, model: nn.Module) -> None:
+        """Write folder/outcome with the weights beside the scores."""
+        draft = folder / ".draft_outcome"
+        shutil.rmtree(draft, ignore_errors=True)
+        draft.mkdir(parents=True)
+        save_model(model, str(draft / "weights.safetensors"))
+        table = {
+            **asdict(self),
+            "validation": self.validation.counts_CC.tolist(),
+            "test": self.test.counts_CC.tolist(),
+        }
+        (draft / "outcome.json").write_text(json.dumps(table), encoding="utf-8")
+        draft.rename(folder / _FOLDER)
+
+    @classmethod
+    def exists(cls, folder: Path, fingerprint: str) -> bool:
+        """Whether a run with these settings has finished here."""
+        path = folder / _FOLDER / "outcome.json"
+        return path.is_file() and cls.load(folder).fingerprint == fingerprint
+
+    @classmethod
+    def load(cls, folder: Path) -> Outcome:
+        """Read what `save` wrote."""
+        table = json.loads((folder / _FOLDER / "outcome.json").read_text(encoding="utf-8"))
+        history = tuple(EpochRow(**row) for row in table.pop("history"))
+        for name in ("validation", "test"):
+            table[name] = Confusion(np.array(table[name], dtype=np.int64))
+        return cls(**table, history=history)
+
+    @staticmethod
+    def weights(folder: Path) -> Path:
+        """The file with the weights."""
+        return folder / _FOLDER / "weights.safetensors"

@@ -1,0 +1,180 @@
+"""Report: everything a finished run has to say, as plain data; report.json is its file."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from pydantic import TypeAdapter, ValidationError
+
+from st_ray.errors import OutputError
+from st_ray.report.sections import (
+    Budget,
+    ClassScores,
+    CurriculumSummary,
+    EpochSummary,
+    Measured,
+    SceneSummary,
+    Scores,
+    Seconds,
+    SplitSummary,
+    StageSummary,
+    Versions,
+)
+
+FORMAT = 1
+"""The version of report.json's layout that this module reads and writes."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Report:
+    """The result of one run. The three scores are of the test part, scored once, at the end.
+
+    Attributes:
+        created: When the run ended, ISO 8601 with its time zone.
+        parameters: Trainable parameters of the backbone at the last stage.
+        workers: Training workers; 0 is in-process, without Ray.
+        overall_accuracy: Share of the test pixels classified correctly.
+        average_accuracy: Mean of the per-class accuracies.
+        kappa: Cohen's kappa.
+        confusion: C x C test pixels, rows truth, columns prediction, both in the order of
+            ``per_class``.
+        stages: One record per curriculum stage.
+        history: One record per epoch.
+        command: The command that repeats the run.
+        warnings: What the reader must know, one line each.
+    """
+
+    format: int = FORMAT
+    created: str
+    scene: SceneSummary
+    split: SplitSummary
+    backbone: str
+    parameters: int
+    curriculum: CurriculumSummary
+    budget: Budget
+    seed: int
+    workers: int
+    device: str
+    overall_accuracy: Measured
+    average_accuracy: Measured
+    kappa: Measured
+    validation: Scores
+    per_class: tuple[ClassScores, ...]
+    confusion: tuple[tuple[int, ...], ...]
+    seconds: Seconds
+    stages: tuple[StageSummary, ...]
+    history: tuple[EpochSummary, ...]
+    versions: Versions
+    command: str
+    warnings: tuple[str, ...] = ()
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-able dicts and lists; NaN and infinities become ``None``."""
+        return {field.name: _plain(getattr(self, field.name)) for field in fields(self)}
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, Any]) -> Report:
+        """Build a report from plain data, checking every field.
+
+        Args:
+            data: What ``to_dict`` gives; ``None`` stands for a number not measured. Keys that
+                this version does not know are ignored, so that a later one may add some.
+
+        Raises:
+            OutputError: A field is missing or of the wrong type, or the format is not
+                the one this version reads.
+        """
+        if data.get("format", FORMAT) != FORMAT:
+            raise OutputError(
+                f"report format {data['format']!r}: this st_ray reads format {FORMAT}; "
+                "open it with the version that wrote it (see its 'versions')"
+            )
+        try:
+            return _adapter().validate_python(dict(data))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise OutputError(
+                f"not a valid report: {where}: {first['msg']}; "
+                f"{error.error_count()} field(s) differ from format {FORMAT}"
+            ) from error
+
+    def save(self, path: Path) -> None:
+        """Write the report as JSON; the file appears whole or not at all.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
+        write_atomic(path, (text + "\n").encode())
+
+    @classmethod
+    def load(cls, path: Path) -> Report:
+        """Read a report.json.
+
+        Raises:
+            OutputError: The file is missing, not JSON, or not a report of this format.
+        """
+        try:
+            data = json.loads(Path(path).read_text(encoding="utf-8"))
+        except OSError as error:
+            raise OutputError(
+                f"cannot read {path}: {error.strerror}; give the report.json of a finished run"
+            ) from error
+        except ValueError as error:
+            raise OutputError(f"{path} is not JSON: {error}; run the training again") from error
+        if not isinstance(data, dict):
+            raise OutputError(f"{path}: expected a JSON object, got {type(data).__name__}")
+        return cls.from_dict(data)
+
+
+def write_atomic(path: Path, content: bytes) -> None:
+    """Write a file through a temporary neighbour, so that no reader sees half of it.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; choose a writable directory with --out"
+        ) from error
+
+
+@cache
+def _adapter() -> TypeAdapter[Report]:
+    """The validator of plain data (built on first use: it takes some milliseconds)."""
+    return TypeAdapter(Report)
+
+
+def _plain(value: object) -> object:
+    """Records, mappings, sequences and NumPy values as what ``json`` writes; NaN as None."""
+    if is_dataclass(value):
+        return {field.name: _plain(getattr(value, field.name)) for field in fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, np.ndarray | np.generic):
+        return _plain(value.tolist())
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in value]
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    return value

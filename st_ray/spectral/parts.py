@@ -1,0 +1,126 @@
+"""The result of splitting: the part of every pixel, and how much the parts share.
+
+Parts are disjoint by construction: one raster says the part of every pixel.
+
+Shape letters: H W scene.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st_ray.errors import OutputError, SplitError
+from st_ray.spectral.blocks import reach
+from st_ray.spectral.files import replacing
+from st_ray.spectral.labels import shape_mismatch
+
+UNUSED, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
+PART_NAMES = ("unused", "train", "validation", "test")
+
+Labels = NDArray[np.integer]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+class Split:
+    """The part of every pixel.
+
+    Attributes:
+        parts: (H, W) uint8: 0 unused, 1 train, 2 validation, 3 test.
+        notes: What the reader of a result should know about the split.
+        labels_sha256: Fingerprint of the label raster the split was made for.
+    """
+
+    parts: NDArray[np.uint8]
+    notes: tuple[str, ...] = ()
+    labels_sha256: str = ""
+
+    @property
+    def train(self) -> Mask:
+        """(H, W), the training pixels."""
+        return np.asarray(self.parts == TRAIN)
+
+    @property
+    def validation(self) -> Mask:
+        """(H, W), the validation pixels."""
+        return np.asarray(self.parts == VALIDATION)
+
+    @property
+    def test(self) -> Mask:
+        """(H, W), the test pixels."""
+        return np.asarray(self.parts == TEST)
+
+    def counts(self, labels_HW: Labels) -> dict[int, dict[str, int]]:
+        """Pixels per class id and part: "train", "validation", "test" and "unused"."""
+        table = {}
+        for index in np.unique(labels_HW[labels_HW != 0]):
+            per_part = np.bincount(self.parts[labels_HW == index], minlength=len(PART_NAMES))
+            order = (TRAIN, VALIDATION, TEST, UNUSED)
+            table[int(index)] = {PART_NAMES[part]: int(per_part[part]) for part in order}
+        return table
+
+    def save(self, path: Path) -> None:
+        """Write the split as an .npz file that ``SplitSpec(kind=path)`` reads back.
+
+        Raises:
+            OutputError: The file cannot be written.
+        """
+        try:
+            with replacing(path) as file:
+                np.savez_compressed(
+                    file,
+                    allow_pickle=False,
+                    parts=self.parts,
+                    labels_sha256=np.array(self.labels_sha256),
+                    notes=np.array(self.notes, dtype=np.str_),
+                )
+        except OSError as problem:
+            raise OutputError(f"cannot write split {path}: {problem.strerror}") from None
+
+
+def load_split(path: Path, labels: Labels) -> Split:
+    """Read a split that `Split.save` wrote.
+
+    Raises:
+        SplitError: Not a saved split, or one of other labels.
+    """
+    with np.load(path, allow_pickle=False) as archive:
+        missing = {"parts", "labels_sha256", "notes"} - set(archive.files)
+        if missing:
+            raise SplitError(f"split {path}: not a saved split, it lacks {sorted(missing)}")
+        parts, fingerprint = archive["parts"], str(archive["labels_sha256"])
+        notes = tuple(str(note) for note in archive["notes"])
+    if parts.shape != labels.shape:
+        raise SplitError(shape_mismatch(f"split {path}", parts.shape, labels.shape))
+    if fingerprint != labels_fingerprint(labels):
+        raise SplitError(
+            f"split {path} was made for other labels; use the same scene, label file and "
+            "ignored classes, or make a new split"
+        )
+    return Split(parts=parts.astype(np.uint8), notes=notes, labels_sha256=fingerprint)
+
+
+def leakage(split: Split, patch_size: int) -> float:
+    """Share of the test patches, in 0..1, whose footprint holds a training pixel."""
+    return _share_near_train(split, patch_size // 2)
+
+
+def footprint_overlap(split: Split, patch_size: int) -> float:
+    """Share of the test patches, in 0..1, whose footprint overlaps a training patch's."""
+    return _share_near_train(split, patch_size - 1)
+
+
+def labels_fingerprint(labels_HW: Labels) -> str:
+    """SHA-256 of a label raster, whatever its integer type and memory layout."""
+    values = np.ascontiguousarray(labels_HW, dtype="<i8")
+    return hashlib.sha256(repr(values.shape).encode() + values.tobytes()).hexdigest()
+
+
+def _share_near_train(split: Split, distance: int) -> float:
+    test = split.test
+    return float(reach(split.train, distance)[test].mean()) if test.any() else 0.0

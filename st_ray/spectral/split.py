@@ -1,0 +1,212 @@
+"""Splits: which labelled pixels train, validate and test.
+
+Shape letters: H W scene.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st_ray.errors import SpecError, SplitError, unknown_name
+from st_ray.spectral.blocks import BlockQuotas, draw_blocks
+from st_ray.spectral.files import array_shapes
+from st_ray.spectral.masks import carve, read_masks
+from st_ray.spectral.parts import (
+    PART_NAMES,
+    TEST,
+    TRAIN,
+    UNUSED,
+    VALIDATION,
+    Split,
+    footprint_overlap,
+    labels_fingerprint,
+    leakage,
+    load_split,
+)
+
+__all__ = ["Split", "SplitSpec", "footprint_overlap", "leakage", "split_labels"]
+
+DRAWN = ("random", "disjoint")
+
+Labels = NDArray[np.integer]
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SplitSpec:
+    """How to split.
+
+    Attributes:
+        kind: "random" (stratified), "disjoint" (spatial blocks with a guard band), or the path of
+            a mask (.mat, .npy, .npz, .tif, .png) or of a split saved by `Split.save`.
+        train_fraction: Share of each class that trains, in 0..1; at least one pixel.
+        validation_fraction: Share of each class that validates, in 0..1; at least one pixel. Of
+            the training pixels, where a fixed mask names no validation part.
+        guard: Disjoint: other parts are farther than this from training pixels, in pixels; None
+            takes the largest patch's radius, so that no test patch holds a training pixel.
+        block_size: Disjoint: side of a block in pixels; None takes max(8, 2 * guard).
+        test_path: Fixed: a second mask, of the test pixels; None tests on all that is left.
+        mask_key: Fixed: variable of the training mask in a file that holds several.
+    """
+
+    kind: str = "random"
+    train_fraction: float = 0.1
+    validation_fraction: float = 0.05
+    guard: int | None = None
+    block_size: int | None = None
+    test_path: str | None = None
+    mask_key: str | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("train_fraction", "validation_fraction"):
+            value = getattr(self, name)
+            if not 0 < value < 1:
+                raise SplitError(f"split.{name}={value}: expected more than 0 and less than 1")
+        together = self.train_fraction + self.validation_fraction
+        if together >= 1:
+            raise SplitError(
+                f"split.train_fraction={self.train_fraction} and split.validation_fraction="
+                f"{self.validation_fraction} leave nothing to test on; their sum must be below 1"
+            )
+        if self.guard is not None and self.guard < 0:
+            raise SplitError(f"split.guard={self.guard}: expected 0 pixels or more")
+        if self.kind in DRAWN and (self.test_path or self.mask_key):
+            raise SplitError(
+                f"split.test_path and split.mask_key go with a mask file, not with a "
+                f"{self.kind} split; set split.kind to the training mask's path"
+            )
+        if self.block_size is not None and self.block_size < 1:
+            raise SplitError(f"split.block_size={self.block_size}: expected 1 pixel or more")
+
+
+def split_labels(labels_HW: Labels, spec: SplitSpec, seed: int, patch_size: int) -> Split:
+    """Split the labelled pixels.
+
+    Args:
+        labels_HW: Class ids, 0 = unlabelled.
+        spec: How to split.
+        seed: Decides the draw: the same seed gives the same split.
+        patch_size: Side of the largest patch of the run, in pixels, odd.
+
+    Raises:
+        SpecError: The patch size is not odd and positive, or exceeds the scene.
+        SplitError: A class has too few pixels, a mask does not fit, or a part would be empty.
+    """
+    _check_patch(patch_size, labels_HW.shape)
+    rng = np.random.default_rng(seed)
+    if spec.kind == "random":
+        _check_classes(labels_HW)
+        split = _random(labels_HW, spec, rng)
+    elif spec.kind == "disjoint":
+        _check_classes(labels_HW)
+        split = _disjoint(labels_HW, spec, rng, patch_size)
+    else:
+        split = _fixed(labels_HW, spec, rng)
+    for part in (TRAIN, VALIDATION, TEST):
+        if not (split.parts == part).any():
+            raise SplitError(
+                f"split {spec.kind!r} leaves no {PART_NAMES[part]} pixel; a smaller split.guard or "
+                "other fractions may help"
+            )
+    return split
+
+
+def _check_patch(patch_size: int, shape: tuple[int, ...]) -> None:
+    if patch_size < 1 or patch_size % 2 == 0:
+        raise SpecError(f"patch_size={patch_size}: expected an odd number of pixels, such as 11")
+    if patch_size > min(shape):
+        largest = min(shape) - 1 + min(shape) % 2
+        raise SpecError(
+            f"patch_size={patch_size} exceeds the scene's {shape[0]} x {shape[1]} pixels; "
+            f"set patch_size <= {largest}"
+        )
+
+
+def _check_classes(labels: Labels) -> None:
+    classes, totals = np.unique(labels[labels != 0], return_counts=True)
+    small = [(int(c), int(n)) for c, n in zip(classes, totals, strict=True) if n < 3]
+    if small:
+        listing = ", ".join(f"class {c} has {n}" for c, n in small)
+        raise SplitError(
+            f"every class needs 3 labelled pixels, for training, validation and test: {listing}; "
+            f"leave out with --set scene.ignore_classes={[c for c, _ in small]}"
+        )
+
+
+def _share(fraction: float, totals: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.asarray(np.maximum(1, np.rint(fraction * totals)), dtype=np.int64)
+
+
+def _quotas(totals: NDArray[np.int64], spec: SplitSpec) -> BlockQuotas:
+    # At least one pixel each for training and validation, and at least one left to test.
+    train = np.minimum(_share(spec.train_fraction, totals), totals - 2)
+    validation = np.minimum(_share(spec.validation_fraction, totals), totals - 1 - train)
+    return BlockQuotas(train=train, validation=validation)
+
+
+def _random(labels: Labels, spec: SplitSpec, rng: np.random.Generator) -> Split:
+    classes, totals = np.unique(labels[labels != 0], return_counts=True)
+    quotas = _quotas(totals, spec)
+    parts = np.where(labels != 0, np.uint8(TEST), np.uint8(UNUSED))
+    for index, train, validation in zip(classes, quotas.train, quotas.validation, strict=True):
+        places = rng.permutation(np.flatnonzero(labels == index))
+        parts.flat[places[:train]] = TRAIN
+        parts.flat[places[train : train + validation]] = VALIDATION
+    return Split(parts=parts, labels_sha256=labels_fingerprint(labels))
+
+
+def _disjoint(labels: Labels, spec: SplitSpec, rng: np.random.Generator, patch_size: int) -> Split:
+    guard = patch_size // 2 if spec.guard is None else spec.guard
+    block_size = spec.block_size or max(8, 2 * guard)
+    _, totals = np.unique(labels[labels != 0], return_counts=True)
+    train, validation, test = draw_blocks(
+        labels, _quotas(totals, spec), guard=guard, block_size=block_size, rng=rng
+    )
+    notes = [f"blocks of {block_size} x {block_size} pixels, guard band of {guard} pixels"]
+    if guard < patch_size // 2:
+        notes.append(
+            f"the guard is narrower than the patch's radius {patch_size // 2}: "
+            "test patches hold training pixels"
+        )
+    return _assemble(labels, train, validation, test, notes)
+
+
+def _fixed(labels: Labels, spec: SplitSpec, rng: np.random.Generator) -> Split:
+    path = Path(spec.kind).expanduser()
+    if not path.is_file():
+        if path.suffix or len(path.parts) > 1:
+            raise SplitError(f"no such split file: {path} (in {Path.cwd()})")
+        message = unknown_name("split", spec.kind, DRAWN)
+        raise SplitError(f"{message}; or the path of a mask file")
+    if path.suffix.lower() == ".npz" and "parts" in array_shapes(path, SplitError):
+        return load_split(path, labels)
+    masks = read_masks(path, spec.test_path, spec.mask_key, labels)
+    notes = list(masks.notes)
+    train, validation = masks.train, masks.validation
+    if validation is None:
+        validation = carve(train, labels, spec.validation_fraction, rng)
+        train = train & ~validation
+        notes.append(
+            f"the mask names no validation part: {spec.validation_fraction:.0%} of its training "
+            "pixels, stratified, validate"
+        )
+    return _assemble(labels, train, validation, masks.test, notes)
+
+
+def _assemble(labels: Labels, train: Mask, validation: Mask, test: Mask, notes: list[str]) -> Split:
+    parts = np.zeros(labels.shape, dtype=np.uint8)
+    for part, mask in ((TEST, test), (VALIDATION, validation), (TRAIN, train)):
+        parts[mask] = part
+    for part in (VALIDATION, TEST):
+        present = set(np.unique(labels[parts == part]))
+        missing = [int(i) for i in np.unique(labels[labels != 0]) if i not in present]
+        if missing:
+            notes.append(f"classes without a {PART_NAMES[part]} pixel: {missing}")
+    unused = int(((parts == UNUSED) & (labels != 0)).sum())
+    if unused:
+        notes.append(f"{unused} labelled pixels are in no part")
+    return Split(parts=parts, notes=tuple(notes), labels_sha256=labels_fingerprint(labels))

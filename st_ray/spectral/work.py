@@ -1,0 +1,83 @@
+"""Work on tiles: what a block of tiles yields. Plain picklable callables, with or without Ray.
+
+Each takes tiles with a crop of some raster under each, and returns arrays that share their first
+axis, so that the results of blocks can be concatenated.
+
+Shape letters: T tiles of the block, s tile side, E padded edge, B bands, K components.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st_ray.spectral.bands import BandSurvey, survey_bands
+from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.moments import measure, merge_all
+from st_ray.spectral.scene import Cube
+from st_ray.spectral.tiles import Tile, read_padded
+
+Arrays = dict[str, NDArray[np.generic]]
+TileWork = Callable[[Sequence[Tile], Sequence[NDArray[np.generic]]], Arrays]
+
+
+@dataclass(frozen=True, slots=True)
+class SurveyTiles:
+    """Find bad bands; the raster is the labels."""
+
+    cube: Cube
+
+    def __call__(self, tiles: Sequence[Tile], labels_Tss: Sequence[NDArray[np.generic]]) -> Arrays:
+        """One serialised `BandSurvey` of the block, in column "survey"."""
+        survey: BandSurvey | None = None
+        for tile, labels_ss in zip(tiles, labels_Tss, strict=True):
+            part = survey_bands(
+                self.cube.read(tile.rows, tile.cols),
+                np.asarray(labels_ss, dtype=np.int32)[: tile.height, : tile.width],
+                origin=(tile.row, tile.col),
+            )
+            survey = part if survey is None else survey.merge(part)
+        return {"survey": np.array([survey.to_bytes() if survey else b""], dtype=object)}
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureTiles:
+    """Moments of the chosen pixels; the raster is nonzero where a pixel counts."""
+
+    cube: Cube
+
+    def __call__(self, tiles: Sequence[Tile], chosen_Tss: Sequence[NDArray[np.generic]]) -> Arrays:
+        """The merged moments of the block, one row."""
+        parts = []
+        for tile, chosen_ss in zip(tiles, chosen_Tss, strict=True):
+            chosen_hw = np.asarray(chosen_ss, dtype=bool)[: tile.height, : tile.width]
+            values = self.cube.read(tile.rows, tile.cols) if chosen_hw.any() else None
+            bands = self.cube.shape[2]
+            parts.append(
+                measure(np.empty((0, bands), np.float32) if values is None else values[chosen_hw])
+            )
+        return merge_all(parts).to_arrays()
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectTiles:
+    """Project tiles with their halo; the raster is not used."""
+
+    cube: Cube
+    basis: SpectralBasis
+    side: int
+    halo: int
+
+    def __call__(self, tiles: Sequence[Tile], unused: Sequence[NDArray[np.generic]]) -> Arrays:
+        """Columns "index" (T,) and "values" float32 (T, E, E, K)."""
+        del unused
+        values_TEEK = np.stack(
+            [
+                self.basis.project(read_padded(self.cube, tile, self.side, self.halo))
+                for tile in tiles
+            ]
+        )
+        return {"index": np.array([tile.index for tile in tiles]), "values": values_TEEK}

@@ -1,0 +1,255 @@
+"""The arrows of the flow that run on an engine, and the ones that settle what is to be trained."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from st_ray.config import RunSpec, fingerprint
+from st_ray.engine import Engine
+from st_ray.errors import SpecError
+from st_ray.learn.backbones import backbones, build_backbone, check_backbone
+from st_ray.learn.bundle import ModelCard, PredictTiles, save_bundle
+from st_ray.learn.curriculum import Curriculum, PlannedStage
+from st_ray.learn.fit import BuildModel, BuildOptimizer, Job
+from st_ray.learn.loop import Loss
+from st_ray.learn.objectives import resolve_loss, resolve_optimizer
+from st_ray.learn.outcome import Outcome
+from st_ray.output import RunFolder
+from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
+from st_ray.spectral.basis import SpectralBasis, solve_basis, standardise_bands
+from st_ray.spectral.moments import SpectralMoments, merge_all
+from st_ray.spectral.patches import TileStack, select_samples
+from st_ray.spectral.scene import Scene
+from st_ray.spectral.split import Split
+from st_ray.spectral.tiles import Tile
+from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles
+
+# Values of a split raster.
+TRAIN, VALIDATION, TEST = 1, 2, 3
+
+# Whitening of a backbone that is not in the registry and says nothing of it.
+_USUAL_WHITENING = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What the method leaves open: architecture, loss and optimizer, by name or brought along.
+
+    Attributes:
+        build: (components=, patch_size=, classes=) -> module.
+        loss: (logits (M, C), targets (M,)) -> mean loss.
+        optimizer: (parameters, learning rate) -> optimizer.
+        own_build: The caller's builder, which a bundle cannot name; None if it goes by name.
+    """
+
+    build: BuildModel
+    loss: Loss
+    optimizer: BuildOptimizer
+    own_build: BuildModel | None = None
+
+
+def settle_recipe(
+    spec: RunSpec,
+    backbone: BuildModel | None,
+    loss: Loss | None,
+    optimizer: BuildOptimizer | None,
+) -> Recipe:
+    """Take what the caller brought, and the rest by name.
+
+    Raises:
+        SpecError: A name is unknown.
+    """
+    return Recipe(
+        build=backbone or _named_build(spec),
+        loss=loss or resolve_loss(spec.train.loss),
+        optimizer=optimizer or resolve_optimizer(spec.train.optimizer, spec.train.weight_decay),
+        own_build=backbone,
+    )
+
+
+def _named_build(spec: RunSpec) -> BuildModel:
+    options: dict[str, Any] = dict(spec.backbone_options)
+    return partial(build_backbone, spec.backbone, **options)
+
+
+def check_stages(
+    recipe: Recipe, spec: RunSpec, stages: Sequence[PlannedStage], classes: int, workers: int
+) -> None:
+    """Build every stage's model once, before anything expensive starts.
+
+    Raises:
+        StRayError: One cannot be built, or returns the wrong shape; or batches are too small to
+            be shared by the workers.
+    """
+    for stage in stages:
+        if stage.batch_size < 2 * workers:
+            raise SpecError(
+                f"batch_size={stage.batch_size} is too small for {workers} workers; "
+                f"use at least {2 * workers}"
+            )
+        with torch.random.fork_rng(devices=[]):
+            model = recipe.build(
+                components=stage.components, patch_size=stage.patch_size, classes=classes
+            )
+        check_backbone(model, stage.components, stage.patch_size, classes, name=spec.backbone)
+
+
+def inspect_bands(
+    engine: Engine, scene: Scene, tiles: Sequence[Tile], spec: RunSpec
+) -> tuple[Scene, BandVerdict, tuple[str, ...]]:
+    """Find constant and invalid bands over the whole scene; drop them, or stop.
+
+    Returns:
+        The scene without bad bands and without labels on invalid pixels; what was found; notes.
+
+    Raises:
+        SceneError: There are bad bands and the spec says to stop, or nothing is left.
+    """
+    survey: BandSurvey | None = None
+    for part in engine.map_tiles(SurveyTiles(scene.cube), tiles, spec.tiles.side, scene.labels):
+        for blob in part["survey"]:
+            one = BandSurvey.from_bytes(bytes(blob))
+            survey = one if survey is None else survey.merge(one)
+    assert survey is not None  # a scene has at least one tile
+    verdict = judge_bands(survey, scene.cube.band_indices)
+    scene, notes = apply_verdict(scene, verdict, spec.scene.bad_bands)
+    return scene, verdict, notes
+
+
+def fit_basis(
+    engine: Engine,
+    scene: Scene,
+    split: Split,
+    tiles: Sequence[Tile],
+    curriculum: Curriculum,
+    stages: Sequence[PlannedStage],
+    spec: RunSpec,
+) -> SpectralBasis:
+    """Reduce the moments of the chosen pixels over all tiles, and solve once, at the largest rank.
+
+    Raises:
+        SpecError: There are too few pixels.
+    """
+    train_only = spec.basis.pixels == "train"
+    chosen_HW = (split.parts == TRAIN) if train_only else np.ones(split.parts.shape, bool)
+    work = MeasureTiles(scene.cube)
+    moments = merge_all(
+        SpectralMoments.from_arrays(part)
+        for part in engine.map_tiles(work, tiles, spec.tiles.side, chosen_HW.astype(np.uint8))
+    )
+    if curriculum.axis == "bands":
+        return standardise_bands(moments)
+    rank = max(stage.components for stage in stages)
+    return solve_basis(moments, rank, whitening=choose_whitening(spec))
+
+
+def choose_whitening(spec: RunSpec) -> float:
+    """The spec's exponent, or the one the backbone's family wants."""
+    if spec.basis.whitening is not None:
+        return spec.basis.whitening
+    entry = backbones().get(spec.backbone)
+    return entry.whitening if entry else _USUAL_WHITENING
+
+
+def project_tiles(
+    engine: Engine,
+    scene: Scene,
+    basis: SpectralBasis,
+    tiles: Sequence[Tile],
+    halo: int,
+    side: int,
+) -> TileStack:
+    """Project every tile that holds a labelled pixel, with its halo, into one stack."""
+    edge = side + 2 * halo
+    place = {tile.index: position for position, tile in enumerate(tiles)}
+    values = np.empty((len(tiles), edge, edge, basis.rank), dtype=np.float32)
+    for part in engine.map_tiles(ProjectTiles(scene.cube, basis, side, halo), tiles, side):
+        for index, values_EEK in zip(part["index"], part["values"], strict=True):
+            values[place[int(index)]] = values_EEK
+    return TileStack(values_REK=values.reshape(-1, edge, basis.rank), halo=halo)
+
+
+def labelled_tiles(tiles: Sequence[Tile], labels_HW: NDArray[np.int32]) -> tuple[Tile, ...]:
+    """The tiles whose core holds a labelled pixel."""
+    return tuple(tile for tile in tiles if labels_HW[tile.rows, tile.cols].any())
+
+
+def prepare_job(
+    recipe: Recipe,
+    spec: RunSpec,
+    scene: Scene,
+    split: Split,
+    curriculum: Curriculum,
+    stages: tuple[PlannedStage, ...],
+    tiles: Sequence[Tile],
+    folder: RunFolder,
+) -> Job:
+    """All that the training workers need, apart from the tile stack."""
+    halo = curriculum.patch_size // 2
+    samples = {
+        part: select_samples(
+            split.parts, part, scene.labels, scene.classes, tiles, halo, spec.tiles.side
+        )
+        for part in (TRAIN, VALIDATION, TEST)
+    }
+    return Job(
+        stages=stages,
+        classes=len(scene.classes),
+        build=recipe.build,
+        loss=recipe.loss,
+        optimizer=recipe.optimizer,
+        train=spec.train,
+        seed=spec.seed,
+        fingerprint=fingerprint(spec, stages, curriculum.axis),
+        folder=folder.checkpoints,
+        halo=halo,
+        train_samples=samples[TRAIN],
+        validation_samples=samples[VALIDATION],
+        test_samples=samples[TEST],
+    )
+
+
+def bundle_model(
+    spec: RunSpec, scene: Scene, basis: SpectralBasis, job: Job, curriculum: str, folder: RunFolder
+) -> None:
+    """Write the model bundle from the outcome's weights."""
+    last = job.stages[-1]
+    card = ModelCard(
+        backbone=spec.backbone,
+        backbone_options=dict(spec.backbone_options),
+        components=last.components,
+        patch_size=last.patch_size,
+        classes=scene.classes,
+        class_names=tuple(scene.class_names[index] for index in scene.classes),
+        file_bands=scene.cube.file_shape[2],
+        bands=scene.cube.band_indices,
+        curriculum=curriculum,
+        fingerprint=job.fingerprint,
+    )
+    save_bundle(folder.model, Outcome.weights(job.folder), basis, card)
+
+
+def predict_scene(
+    engine: Engine,
+    scene: Scene,
+    folder: RunFolder,
+    tiles: Sequence[Tile],
+    side: int,
+    own_build: Callable[..., torch.nn.Module] | None,
+) -> NDArray[np.int32]:
+    """Class ids (H, W) of the whole scene by the bundle; 0 where a pixel is invalid."""
+    work = PredictTiles(scene.cube, str(folder.model), side, engine.device, own_build)
+    by_index = {tile.index: tile for tile in tiles}
+    map_HW = np.zeros(scene.labels.shape, dtype=np.int32)
+    for part in engine.map_tiles(work, tiles, side):
+        for index, classes_ss in zip(part["index"], part["classes"], strict=True):
+            tile = by_index[int(index)]
+            map_HW[tile.rows, tile.cols] = classes_ss[: tile.height, : tile.width]
+    return map_HW

@@ -1,0 +1,99 @@
+"""Fixtures shared by all tests: a small learnable scene, and the real data where it is mounted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.io import savemat
+
+from st_ray.spectral.scene import Scene, SceneSpec, open_scene
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneFiles:
+    """A small scene on disk and in memory.
+
+    Attributes:
+        cube: The .npy file of the values.
+        labels: The .npy file of the class ids.
+        values: (30, 26, 12).
+        truth: (30, 26) class ids.
+        classes: Ids that occur, ascending.
+    """
+
+    cube: Path
+    labels: Path
+    values: NDArray[np.uint16]
+    truth: NDArray[np.uint8]
+    classes: tuple[int, ...] = (2, 5, 9)
+
+
+def _small_scene() -> tuple[NDArray[np.uint16], NDArray[np.uint8]]:
+    """30 x 26 x 12: three classes with ids 2, 5 and 9 in compact regions, told apart by shape."""
+    rng = np.random.default_rng(0)
+    labels = np.zeros((30, 26), dtype=np.uint8)
+    labels[:14, :12], labels[16:, :12], labels[2:28, 14:] = 2, 5, 9
+    bands = np.linspace(0, np.pi, 12)
+    spectra = {
+        0: 1000 + 0 * bands,
+        2: 1000 + 400 * np.sin(bands),
+        5: 1000 + 400 * np.cos(bands),
+        9: 1000 - 400 * np.sin(bands),
+    }
+    values = np.stack([spectra[int(index)] for index in labels.flat]).reshape(30, 26, 12)
+    return (values + rng.normal(0, 40, values.shape)).astype(np.uint16), labels
+
+
+@pytest.fixture(scope="session", autouse=True)
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """The cache, away from the user's own."""
+    folder = tmp_path_factory.mktemp("cache")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ST_RAY_CACHE", str(folder))
+        yield folder
+
+
+@pytest.fixture(scope="session")
+def scene_files(tmp_path_factory: pytest.TempPathFactory) -> SceneFiles:
+    """The small scene as .npy files."""
+    values, labels = _small_scene()
+    folder = tmp_path_factory.mktemp("scene")
+    np.save(folder / "small.npy", values)
+    np.save(folder / "small_gt.npy", labels)
+    return SceneFiles(
+        cube=folder / "small.npy",
+        labels=folder / "small_gt.npy",
+        values=values,
+        truth=labels,
+    )
+
+
+@pytest.fixture(scope="session")
+def small_scene(scene_files: SceneFiles) -> Scene:
+    """The small scene, opened."""
+    return open_scene(SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)))
+
+
+@pytest.fixture
+def write_mat(tmp_path: Path) -> Callable[..., Path]:
+    """Write arrays as a MATLAB v5 file: ``write_mat("scene.mat", cube=values, gt=labels)``."""
+
+    def write(name: str, **arrays: NDArray[np.generic]) -> Path:
+        savemat(tmp_path / name, arrays, do_compression=True)
+        return tmp_path / name
+
+    return write
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of public scenes beside the repository, where there is one."""
+    folder = Path(__file__).resolve().parents[2] / "shared" / "data"
+    if not folder.is_dir():
+        pytest.skip(f"needs the public scenes in {folder}")
+    return folder

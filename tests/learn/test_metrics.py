@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from sklearn import metrics
+
+from st_ray.learn.metrics import Confusion
+
+
+@pytest.fixture(scope="module")
+def pairs() -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    truth = rng.integers(0, 5, 400)
+    return truth, np.where(rng.random(400) < 0.7, truth, rng.integers(0, 5, 400))
+
+
+def test_scores_are_scikit_learns(pairs) -> None:
+    truth, predicted = pairs
+    ours = Confusion.of(truth, predicted, 5)
+    assert np.array_equal(ours.counts_CC, metrics.confusion_matrix(truth, predicted))
+    assert ours.overall_accuracy == pytest.approx(metrics.accuracy_score(truth, predicted))
+    assert ours.kappa == pytest.approx(metrics.cohen_kappa_score(truth, predicted))
+    assert ours.average_accuracy == pytest.approx(
+        metrics.balanced_accuracy_score(truth, predicted)
+    )
+    precision, recall, f1, _ = metrics.precision_recall_fscore_support(truth, predicted)
+    np.testing.assert_allclose(ours.precision_C, precision)
+    np.testing.assert_allclose(ours.recall_C, recall)
+    np.testing.assert_allclose(ours.f1_C, f1)
+
+
+def test_a_class_without_samples_is_nan_and_not_averaged() -> None:
+    confusion = Confusion.of(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+    assert np.isnan(confusion.recall_C[2])
+    assert np.isnan(confusion.precision_C[2])
+    assert confusion.average_accuracy == pytest.approx(0.75)
+
+
+def test_no_samples_have_no_score() -> None:
+    confusion = Confusion.of(np.array([], int), np.array([], int), 3)
+    scores = confusion.overall_accuracy, confusion.average_accuracy, confusion.kappa
+    assert np.isnan(scores).all()
+
+
+def test_one_class_guessed_right_has_kappa_one() -> None:
+    assert Confusion.of(np.zeros(4, int), np.zeros(4, int), 1).kappa == 1.0
