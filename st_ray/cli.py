@@ -222,10 +222,10 @@ def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
 
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
     console = _console()
-    out = spec.out or default_out(spec)
-    spec = replace(spec, out=out)
+    if spec.out is None and not resume:
+        spec = replace(spec, out=default_out(spec))
     report = run_curriculum(spec, resume=resume, verbose=verbose, listen=Progress(console))
-    print_summary(report, console, out=Path(out))
+    print_summary(report, console, out=Path(str(spec.out)))
 
 
 @app.command()

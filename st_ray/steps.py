@@ -25,14 +25,12 @@ from st_ray.output import RunFolder
 from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
 from st_ray.spectral.basis import SpectralBasis, solve_basis, standardise_bands
 from st_ray.spectral.moments import SpectralMoments, merge_all
+from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
 from st_ray.spectral.patches import TileStack, select_samples
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import Split
 from st_ray.spectral.tiles import Tile
 from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles
-
-# Values of a split raster.
-TRAIN, VALIDATION, TEST = 1, 2, 3
 
 # Whitening of a backbone that is not in the registry and says nothing of it.
 _USUAL_WHITENING = 0.5

@@ -11,11 +11,12 @@ import ray
 import ray.data
 from numpy.typing import NDArray
 
-from st_ray.cluster.session import Session
+from st_ray import errors
+from st_ray.cluster.session import Session, root_cause
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
 from st_ray.engine import crop_or_nothing
-from st_ray.errors import SpecError, StRayError
+from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Job, Listen
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile
@@ -64,9 +65,10 @@ class RayEngine:
             run_block, batch_size=None
         )
         try:
-            yield from dataset.iter_batches(batch_size=None, prefetch_batches=1)
+            for batch in dataset.iter_batches(batch_size=None, prefetch_batches=1):
+                yield _require_good(batch)
         except ray.exceptions.RayError as error:
-            raise own_error(error) from error
+            raise TrainingError(f"a Ray task failed: {root_cause(error)}") from error
 
     def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
         """See `st_ray.engine.Engine.train`."""
@@ -88,15 +90,16 @@ class RayEngine:
 def _run_block(
     batch: dict[str, NDArray[Any]], work: TileWork, tiles: tuple[Tile, ...]
 ) -> dict[str, NDArray[Any]]:
-    """One block of tiles in a Ray task."""
-    return dict(work([tiles[int(position)] for position in batch["tile"]], list(batch["raster"])))
+    """One block of tiles in a Ray task; bad input comes back as data, which keeps it whole."""
+    try:
+        results = work([tiles[int(position)] for position in batch["tile"]], list(batch["raster"]))
+    except StRayError as error:
+        return {"error": np.array([type(error).__name__]), "message": np.array([str(error)])}
+    return dict(results)
 
 
-def own_error(error: BaseException) -> BaseException:
-    """The st_ray error inside a chain of Ray's, or the chain itself."""
-    seen: BaseException | None = error
-    while seen is not None:
-        if isinstance(seen, StRayError):
-            return type(seen)(str(seen.args[0]) if seen.args else str(seen))
-        seen = getattr(seen, "cause", None) or seen.__cause__
-    return error
+def _require_good(batch: Arrays) -> Arrays:
+    if "error" in batch:
+        kind: type[StRayError] = getattr(errors, str(batch["error"][0]), StRayError)
+        raise kind(str(batch["message"][0]))
+    return batch

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import warnings
 
 import ray
@@ -67,7 +68,16 @@ def silence() -> None:
     """Quieten this process's Ray loggers."""
     warnings.filterwarnings("ignore", module=r"ray\..*")
     for name in ("ray", "ray.data", "ray.train", "ray.tune"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)
+
+
+def root_cause(error: BaseException) -> str:
+    """The user's part of an error that Ray wraps in its own: the first that is not Ray's."""
+    lines = str(error).splitlines()
+    causes = [line.strip() for line in lines if re.match(r"\s*[\w.]+(Error|Exception): ", line)]
+    own = [cause for cause in causes if not cause.startswith("ray.")]
+    first = (own or causes or [type(error).__name__])[0]
+    return f"{first} (--verbose shows Ray's own messages)"
 
 
 def _address() -> str | None:

@@ -20,6 +20,7 @@ import ray.train.torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.util.queue import Empty, Queue
 
+from st_ray.cluster.session import root_cause
 from st_ray.config import ClusterSpec
 from st_ray.engine import settle_process
 from st_ray.errors import StRayError, TrainingError
@@ -66,12 +67,12 @@ def train_on_workers(
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise TrainingError(f"training failed: {_root_cause(error)}") from error
+        raise TrainingError(f"training failed: {root_cause(error)}") from error
     finally:
         relay.stop()
         queue.shutdown(force=True)
     if relay.failure:
-        raise TrainingError(relay.failure)
+        raise relay.failure
     if not Outcome.exists(job.folder, job.fingerprint):
         raise TrainingError(
             f"the workers ended without a result in {job.folder}; is it on storage that all "
@@ -116,10 +117,14 @@ def _mute(event: object) -> None:
 
 
 class _Relay:
-    """Hands the workers' events to a listener, from a thread of the driver."""
+    """Hands the workers' events to a listener, from a thread of the driver.
+
+    Attributes:
+        failure: What a worker or the listener itself failed with.
+    """
 
     def __init__(self, queue: Queue, listen: Listen) -> None:
-        self.failure: str | None = None
+        self.failure: Exception | None = None
         self._queue = queue
         self._listen = listen
         self._stopping = threading.Event()
@@ -138,13 +143,19 @@ class _Relay:
         while True:
             last = self._stopping.is_set()
             for event in self._waiting():
-                if event["kind"] == "failed":
-                    self.failure = event["message"]
-                else:
-                    self._listen(event)
+                self._hand_over(event)
             if last:
                 return
             self._stopping.wait(_POLL_S)
+
+    def _hand_over(self, event: dict[str, Any]) -> None:
+        if event["kind"] == "failed":
+            self.failure = TrainingError(event["message"])
+        elif self.failure is None:
+            try:
+                self._listen(event)
+            except Exception as error:  # the listener's own: raised when training ends
+                self.failure = error
 
     def _waiting(self) -> list[dict[str, Any]]:
         events = []
@@ -153,11 +164,3 @@ class _Relay:
                 events.append(self._queue.get_nowait())
         except (Empty, ray.exceptions.RayError):
             return events
-
-
-def _root_cause(error: BaseException) -> str:
-    """The last line of the first worker's error, which is what the user can act on."""
-    failures = getattr(error, "worker_failures", None) or {}
-    cause: BaseException = next(iter(failures.values()), error)
-    lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
-    return f"{lines[-1] if lines else type(cause).__name__} (see --verbose)"

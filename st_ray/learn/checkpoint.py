@@ -30,7 +30,7 @@ class EpochRow:
         epoch: 1-based over the whole run.
         stage: 0-based.
         loss: Mean training loss.
-        learning_rate: At the epoch's end.
+        learning_rate: Of the first parameter group in the last step.
         validation_loss: Mean; NaN without validation pixels.
         validation_accuracy: Validation OA; NaN without validation pixels.
         seconds: Training only.

@@ -34,7 +34,8 @@ from st_ray.learn.loop import (
     PatchSource,
     evaluate,
     even_batches,
-    learning_rate,
+    remember_rates,
+    schedule,
     seed_everything,
     shuffle,
     stack_tensor,
@@ -148,6 +149,7 @@ class _Learner:
         )
         self.model = globalise(model, self.share, peers).to(values.device)
         self.optimizer = job.optimizer(self.model.parameters(), job.train.learning_rate)
+        remember_rates(self.optimizer)
         if before is not None:
             weights = before.model.state_dict()
             grow(weights, self.model)
@@ -169,9 +171,8 @@ class _Learner:
         """One epoch, 0-based over the run, and the validation score after it."""
         job = self.job
 
-        def rate_at(progress: float) -> float:
-            done = (epoch + progress) / job.epochs
-            return learning_rate(done, job.train.learning_rate, job.train.warmup)
+        def factor_at(progress: float) -> float:
+            return schedule((epoch + progress) / job.epochs, job.train.warmup)
 
         seed_everything(job.seed, epoch + 1)
         order = shuffle(len(job.train_samples), job.seed, epoch)
@@ -181,7 +182,7 @@ class _Learner:
             even_batches(order, self.stage.batch_size),
             self.optimizer,
             job.loss,
-            rate_at,
+            factor_at,
             self.share,
             self.peers,
         )
@@ -197,7 +198,7 @@ class _Learner:
             epoch=epoch + 1,
             stage=self.index,
             loss=stats.loss,
-            learning_rate=rate_at(1.0),
+            learning_rate=self.optimizer.param_groups[0]["lr"],
             validation_loss=loss,
             validation_accuracy=confusion.overall_accuracy,
             seconds=stats.seconds,

@@ -124,17 +124,25 @@ def my_share(batch_M: NDArray[np.int64], peers: Peers, share: Share) -> Tensor:
     return torch.from_numpy(batch_M[cuts[0] : cuts[1]])
 
 
-def learning_rate(progress: float, peak: float, warmup: float) -> float:
-    """Linear warm-up, then half a cosine to zero, over the whole budget.
+def schedule(progress: float, warmup: float) -> float:
+    """The learning rate's factor: linear warm-up, then half a cosine to zero.
 
     Args:
-        progress: Share of the budget's steps done, 0..1.
-        peak: Highest learning rate.
+        progress: Share of the whole budget's steps done, 0..1.
         warmup: Share of the budget spent warming up.
+
+    Returns:
+        What each parameter group's own learning rate is multiplied by, 0..1.
     """
     if progress < warmup:
-        return peak * (progress / warmup)
-    return peak * 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
+        return progress / warmup
+    return 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
+
+
+def remember_rates(optimizer: Optimizer) -> None:
+    """Keep each group's learning rate as "initial_lr", which `train_epoch` scales."""
+    for group in optimizer.param_groups:
+        group.setdefault("initial_lr", group["lr"])
 
 
 def train_epoch(
@@ -143,7 +151,7 @@ def train_epoch(
     batches: list[NDArray[np.int64]],
     optimizer: Optimizer,
     loss_function: Loss,
-    rate_at: Callable[[float], float],
+    factor_at: Callable[[float], float],
     share: Share,
     peers: Peers,
 ) -> EpochStats:
@@ -155,9 +163,9 @@ def train_epoch(
         model: Wrapped by `Peers.wrap`, its layers by `globalise`.
         source: The stage's patches.
         batches: Global batches of sample indices.
-        optimizer: Holds the model's parameters.
+        optimizer: Holds the model's parameters; see `remember_rates`.
         loss_function: (logits (M, C), targets (M,)) -> mean loss.
-        rate_at: Learning rate as a function of the epoch's progress, 0..1.
+        factor_at: Factor of the learning rate as a function of the epoch's progress, 0..1.
         share: The one the model's layers were given.
         peers: The workers.
     """
@@ -167,7 +175,7 @@ def train_epoch(
     total = torch.zeros((), device=device)
     for step, batch_M in enumerate(batches):
         for group in optimizer.param_groups:
-            group["lr"] = rate_at((step + 0.5) / len(batches))
+            group["lr"] = group["initial_lr"] * factor_at((step + 0.5) / len(batches))
         patches, targets_M = source.gather(my_share(batch_M, peers, share).to(device))
         optimizer.zero_grad(set_to_none=True)
         loss = loss_function(model(patches), targets_M)

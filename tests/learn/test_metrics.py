@@ -20,9 +20,7 @@ def test_scores_are_scikit_learns(pairs) -> None:
     assert np.array_equal(ours.counts_CC, metrics.confusion_matrix(truth, predicted))
     assert ours.overall_accuracy == pytest.approx(metrics.accuracy_score(truth, predicted))
     assert ours.kappa == pytest.approx(metrics.cohen_kappa_score(truth, predicted))
-    assert ours.average_accuracy == pytest.approx(
-        metrics.balanced_accuracy_score(truth, predicted)
-    )
+    assert ours.average_accuracy == pytest.approx(metrics.balanced_accuracy_score(truth, predicted))
     precision, recall, f1, _ = metrics.precision_recall_fscore_support(truth, predicted)
     np.testing.assert_allclose(ours.precision_C, precision)
     np.testing.assert_allclose(ours.recall_C, recall)

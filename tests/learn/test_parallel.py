@@ -16,6 +16,7 @@ from st_ray.learn.loop import (
     PatchSource,
     evaluate,
     even_batches,
+    remember_rates,
     seed_everything,
     shuffle,
     train_epoch,
@@ -64,6 +65,7 @@ def train(peers: Peers) -> dict[str, torch.Tensor]:
     share = Share()
     net = globalise(model(), share, peers)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    remember_rates(optimizer)
     loss = nn.functional.cross_entropy
     wrapped = peers.wrap(net)
     losses = []
@@ -71,12 +73,12 @@ def train(peers: Peers) -> dict[str, torch.Tensor]:
         seed_everything(0, epoch)
         batches = even_batches(shuffle(COUNT, 0, epoch), 8)
         stats = train_epoch(
-            wrapped, source(), batches, optimizer, loss, lambda _: 0.1, share, peers
+            wrapped, source(), batches, optimizer, loss, lambda _: 1.0, share, peers
         )
         losses.append(stats.loss)
     confusion, mean = evaluate(net, source(), loss, CLASSES, peers)
     extra = {
-        "losses": torch.tensor(losses + [mean]),
+        "losses": torch.tensor([*losses, mean]),
         "confusion": torch.from_numpy(confusion.counts_CC),
     }
     return {**copy.deepcopy(net.state_dict()), **extra}

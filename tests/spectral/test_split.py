@@ -105,6 +105,24 @@ def test_a_class_of_three_pixels_has_one_in_each_part() -> None:
     assert split.counts(labels)[7] == {"train": 1, "validation": 1, "test": 1, "unused": 0}
 
 
+def test_the_test_part_keeps_a_pixel_when_rounding_would_take_all() -> None:
+    labels = np.zeros((9, 9), dtype=np.int32)
+    labels[:6] = 1
+    labels[8, :5] = 7
+    split = split_labels(labels, SplitSpec(train_fraction=0.6, validation_fraction=0.39), 0, 3)
+    assert split.counts(labels)[7] == {"train": 3, "validation": 1, "test": 1, "unused": 0}
+
+
+def test_the_test_part_keeps_a_pixel_of_what_the_guard_leaves() -> None:
+    labels = np.zeros((30, 30), dtype=np.int32)
+    labels[:, 8:] = 1
+    labels[:10, :2] = 9  # as long and narrow as Indian Pines' Oats
+    spec = SplitSpec(kind="disjoint", train_fraction=0.1, validation_fraction=0.8)
+    parts = split_labels(labels, spec, 0, 11).counts(labels)[9]
+    assert (parts["train"], parts["test"]) == (2, 1)
+    assert parts["validation"] >= 1
+
+
 @pytest.mark.parametrize("kind", ["random", "disjoint"])
 def test_a_class_with_too_few_pixels_is_named_with_the_remedy(kind: str) -> None:
     labels = np.ones((9, 9), dtype=np.int32)

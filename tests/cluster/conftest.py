@@ -1,0 +1,50 @@
+"""One Ray on this machine for each module of tests."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from st_ray import ClusterSpec, RunSpec, SceneSpec, TileSpec, TrainSpec
+
+
+@pytest.fixture(scope="module")
+def ray_session() -> Iterator[None]:
+    from st_ray.cluster.session import Session
+
+    session = Session(verbose=False)
+    session.open()
+    yield
+    session.close()
+
+
+@pytest.fixture(scope="session")
+def spec(scene_files) -> RunSpec:
+    """A run of seconds whose model has BatchNorm and Dropout, at two stages."""
+    return RunSpec(
+        scene=SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)),
+        tiles=TileSpec(side=16),
+        backbone="hybridsn",
+        curriculum="paper",
+        patch_size=5,
+        epochs=12,
+        train=TrainSpec(learning_rate=3e-3, batch_size=16),
+        cluster=ClusterSpec(workers=2, device="cpu", threads=1),
+    )
+
+
+def processes_named(word: str) -> list[int]:
+    """Process ids whose command line holds a word."""
+    found = []
+    for entry in Path("/proc").iterdir():
+        if not entry.name.isdigit():
+            continue
+        try:
+            line = (entry / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if word in line:
+            found.append(int(entry.name))
+    return found

@@ -1,0 +1,254 @@
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from st_ray.errors import OutputError, SpecError, TrainingError
+from st_ray.learn.backbones import build_backbone
+from st_ray.learn.checkpoint import latest_checkpoint
+from st_ray.learn.curriculum import PlannedStage
+from st_ray.learn.fit import Job, TrainSpec, fit
+from st_ray.learn.loop import even_batches, schedule, seed_everything, shuffle
+from st_ray.learn.objectives import resolve_loss, resolve_optimizer
+from st_ray.learn.outcome import Outcome
+from st_ray.learn.parallel import Peers
+from st_ray.spectral.patches import Samples, TileStack, extract_patches
+
+HALO, BANDS, CLASSES = 3, 8, 3
+STAGES = (
+    PlannedStage(components=4, patch_size=3, epochs=2, batch_size=16, cost=1.0),
+    PlannedStage(components=8, patch_size=7, epochs=2, batch_size=16, cost=1.0),
+)
+
+
+@pytest.fixture(scope="module")
+def stack() -> TileStack:
+    """One tile of 12 x 12 pixels whose class is a stripe with its own mean."""
+    rng = np.random.default_rng(0)
+    values = rng.normal(size=(12 + 2 * HALO, 12 + 2 * HALO, BANDS)).astype(np.float32)
+    values += (np.arange(18) // 6)[None, :, None] * np.linspace(0.5, 1.5, BANDS, dtype=np.float32)
+    return TileStack(values_REK=values, halo=HALO)
+
+
+def samples(count: int, seed: int) -> Samples:
+    centres = np.random.default_rng(seed).integers(0, 12, (count, 2))
+    return Samples(centres_N2=centres, targets_N=(centres[:, 1] + HALO) // 6)
+
+
+def job(folder: Path, **changes) -> Job:
+    train = TrainSpec()
+    whole = Job(
+        stages=STAGES,
+        classes=CLASSES,
+        build=partial(build_backbone, "resnet2d", width=8),
+        loss=resolve_loss("cross_entropy"),
+        optimizer=resolve_optimizer("adamw", train.weight_decay),
+        train=train,
+        seed=0,
+        fingerprint="one",
+        folder=folder,
+        halo=HALO,
+        train_samples=samples(40, 1),
+        validation_samples=samples(20, 2),
+        test_samples=samples(30, 3),
+    )
+    return replace(whole, **changes)
+
+
+def run(some: Job, stack: TileStack, listen=lambda event: None) -> Outcome:
+    fit(some, stack, peers=Peers(), device=torch.device("cpu"), listen=listen)
+    return Outcome.load(some.folder)
+
+
+def same(left: Outcome, right: Outcome) -> bool:
+    """Equal but for the clock."""
+
+    def stripped(outcome: Outcome):
+        rows = [replace(row, seconds=0.0) for row in outcome.history]
+        return rows, outcome.test.counts_CC.tolist(), outcome.validation.counts_CC.tolist()
+
+    return stripped(left) == stripped(right)
+
+
+class Stop(Exception):
+    """Stands for a killed process."""
+
+
+def stop_after(epoch: int):
+    def listen(event) -> None:
+        if event["kind"] == "epoch" and event["row"].epoch == epoch:
+            raise Stop
+
+    return listen
+
+
+@pytest.fixture(scope="module")
+def whole(stack, tmp_path_factory) -> Outcome:
+    return run(job(tmp_path_factory.mktemp("whole")), stack)
+
+
+@pytest.mark.parametrize("epoch", [1, 2, 3, 4])
+def test_a_cut_off_run_resumes_to_the_uninterrupted_result(stack, whole, epoch, tmp_path) -> None:
+    with pytest.raises(Stop):
+        run(job(tmp_path), stack, stop_after(epoch))
+    assert not Outcome.exists(tmp_path, "one")
+    assert same(run(job(tmp_path), stack), whole)
+
+
+def test_a_finished_run_is_not_trained_again(stack, tmp_path) -> None:
+    first = run(job(tmp_path), stack)
+    events = []
+    assert same(run(job(tmp_path), stack, events.append), first)
+    assert events == []
+
+
+def test_a_checkpoint_of_other_settings_is_refused(stack, tmp_path) -> None:
+    with pytest.raises(Stop):
+        run(job(tmp_path), stack, stop_after(1))
+    with pytest.raises(OutputError, match="other settings"):
+        run(job(tmp_path, fingerprint="two"), stack)
+
+
+def test_only_the_newest_checkpoints_are_kept_and_half_written_ones_ignored(
+    stack, tmp_path
+) -> None:
+    with pytest.raises(Stop):
+        run(job(tmp_path), stack, stop_after(3))
+    kept = sorted(path.name for path in tmp_path.glob("epoch_*"))
+    assert kept == ["epoch_00002", "epoch_00003"]
+    shutil.copytree(tmp_path / "epoch_00003", tmp_path / "epoch_00009")
+    (tmp_path / "epoch_00009" / "position.json").unlink()
+    found = latest_checkpoint(tmp_path, "one")
+    assert found is not None
+    assert found[0].name == "epoch_00003"
+
+
+def test_one_stage_equals_plain_training_bit_for_bit(stack, tmp_path) -> None:
+    one = job(tmp_path, stages=(STAGES[1],))
+    outcome = run(one, stack)
+    seed_everything(0, 0)
+    model = one.build(components=8, patch_size=7, classes=CLASSES)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
+    part = one.train_samples
+    patches = torch.from_numpy(extract_patches(stack, part.centres_N2, 7).copy())
+    targets = torch.from_numpy(part.targets_N)
+    model.train()
+    for epoch in range(2):
+        seed_everything(0, epoch + 1)
+        batches = even_batches(shuffle(40, 0, epoch), 16)
+        total = 0.0
+        for step, batch in enumerate(batches):
+            done = (epoch + (step + 0.5) / len(batches)) / 2
+            optimizer.param_groups[0]["lr"] = 1e-3 * schedule(done, 0.05)
+            optimizer.zero_grad()
+            loss = nn.functional.cross_entropy(model(patches[batch]), targets[batch])
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(batch)
+        assert outcome.history[epoch].loss == float(total) / 40
+
+
+def test_seeds_decide_the_result(stack, whole, tmp_path) -> None:
+    assert same(run(job(tmp_path / "a"), stack), whole)
+    assert not same(run(job(tmp_path / "b", seed=1), stack), whole)
+
+
+def test_the_stage_of_an_epoch() -> None:
+    assert [job(Path()).stage_of(epoch) for epoch in range(4)] == [0, 0, 1, 1]
+
+
+def test_a_diverging_loss_is_one_line(stack, tmp_path) -> None:
+    def explode(logits, targets):
+        return nn.functional.cross_entropy(logits, targets) * float("nan")
+
+    with pytest.raises(TrainingError, match=r"nan in epoch 1 \(stage 1\); lower --lr"):
+        run(job(tmp_path, loss=explode), stack)
+
+
+def test_loss_optimizer_and_model_may_be_the_users_own(stack, tmp_path) -> None:
+    class Linear(nn.Module):
+        def __init__(self, components: int, classes: int) -> None:
+            super().__init__()
+            self.head = nn.Linear(components, classes)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x.mean((2, 3)))
+
+    calls = []
+
+    def own_loss(logits, targets):
+        calls.append(len(targets))
+        return nn.functional.multi_margin_loss(logits, targets)
+
+    outcome = run(
+        job(
+            tmp_path,
+            build=lambda *, components, patch_size, classes: Linear(components, classes),
+            loss=own_loss,
+            optimizer=lambda parameters, rate: torch.optim.RMSprop(parameters, lr=rate),
+            train=TrainSpec(learning_rate=0.05),
+        ),
+        stack,
+    )
+    assert calls
+    assert outcome.history[-1].loss < outcome.history[0].loss
+    assert outcome.parameters == 8 * CLASSES + CLASSES
+
+
+def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
+    rates = [schedule(done / 100, 0.1) for done in range(101)]
+    assert rates[0] == 0.0
+    assert max(rates) == rates[10] == 1.0
+    assert rates[-1] == pytest.approx(0.0)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+    assert schedule(0.0, 0.0) == 1.0
+
+
+def test_batches_differ_by_at_most_one_sample() -> None:
+    sizes = [len(batch) for batch in even_batches(np.arange(130), 64)]
+    assert sizes == [44, 43, 43]
+    assert [len(batch) for batch in even_batches(np.arange(3), 64)] == [3]
+
+
+def test_unknown_losses_and_optimizers_list_the_known() -> None:
+    with pytest.raises(SpecError, match="unknown loss 'mse'.*cross_entropy"):
+        resolve_loss("mse")
+    with pytest.raises(SpecError, match="did you mean 'adamw'.*adam, adamw, sgd"):
+        resolve_optimizer("adamww", 0.0)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"learning_rate": 0.0},
+        {"learning_rate": float("nan")},
+        {"batch_size": 1},
+        {"weight_decay": -1.0},
+        {"warmup": 1.0},
+    ],
+)
+def test_wrong_training_settings_are_refused(wrong) -> None:
+    with pytest.raises(SpecError, match="expected"):
+        TrainSpec(**wrong)
+
+
+def test_every_parameter_group_keeps_its_own_learning_rate(stack, tmp_path) -> None:
+    built = []
+
+    def two_rates(parameters, rate):
+        first, *rest = parameters
+        groups = [{"params": [first], "lr": 0.5 * rate}, {"params": rest}]
+        built.append(torch.optim.SGD(groups, lr=2 * rate))
+        return built[-1]
+
+    outcome = run(job(tmp_path, optimizer=two_rates), stack)
+    slow, fast = (group["lr"] for group in built[-1].param_groups)
+    assert fast == pytest.approx(4 * slow)
+    assert outcome.history[-1].learning_rate == slow > 0

@@ -1,0 +1,89 @@
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from st_ray.config import (
+    ClusterSpec,
+    RunSpec,
+    fingerprint,
+    load_spec,
+    override,
+    save_spec,
+    spec_from_table,
+)
+from st_ray.errors import SpecError
+from st_ray.spectral.scene import SceneSpec
+
+
+def test_a_saved_spec_is_read_back_equal(tmp_path: Path) -> None:
+    spec = RunSpec(
+        scene=SceneSpec(name="salinas_a", ignore_classes=(1, 10), nodata=-9.0),
+        backbone_options={"width": 8, "dropout": 0.2},
+        beta=0.25,
+        cluster=ClusterSpec(workers=0),
+    )
+    save_spec(spec, tmp_path / "run.toml")
+    assert spec_from_table(load_spec(tmp_path / "run.toml")) == spec
+
+
+def test_settings_are_toml_values_or_bare_words() -> None:
+    table = override(
+        {"split": {"kind": "disjoint"}},
+        ["split.guard=7", "scene.ignore_classes=[9, 7]", "scene.cube_key=cube", "beta = 0.5"],
+    )
+    spec = spec_from_table(table)
+    assert spec.split.guard == 7
+    assert spec.split.kind == "disjoint"
+    assert spec.scene.ignore_classes == (9, 7)
+    assert spec.scene.cube_key == "cube"
+    assert spec.beta == 0.5
+
+
+@pytest.mark.parametrize(
+    ("assignment", "message"),
+    [
+        ("split.gard=7", "unknown setting 'split.gard'; did you mean 'split.guard'"),
+        ("sede=1", "unknown setting 'sede'; did you mean 'seed'"),
+        ("split=3", "split=3: expected a group of settings"),
+        ("seed.x=3", "unknown|seed"),
+        ("seed", "expected key=value"),
+        ("=3", "expected key=value"),
+        ("epochs=many", "epochs='many'"),
+        ("epochs=0", "epochs=0: expected at least 1"),
+        ("beta=1.5", r"beta=1.5: expected a share"),
+        ("patch_size=4", "patch_size=4: expected an odd"),
+        ("seed=-1", "seed=-1"),
+        ("cluster.workers=-2", "cluster.workers=-2"),
+        ("cluster.device=tpu", "cluster.device='tpu'"),
+        ("train.batch_size=1", "train.batch_size=1"),
+        ("basis.pixels=test", "basis.pixels='test'"),
+    ],
+)
+def test_a_wrong_setting_is_refused_in_one_line(assignment: str, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        spec_from_table(override({}, [assignment]))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_value_cannot_hold_settings() -> None:
+    with pytest.raises(SpecError, match="'seed' is a value"):
+        override({"seed": 3}, ["seed.x=3"])
+
+
+def test_a_missing_or_broken_run_file_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(SpecError, match="cannot read run file"):
+        load_spec(tmp_path / "none.toml")
+    (tmp_path / "broken.toml").write_text("= 3")
+    with pytest.raises(SpecError, match="cannot read run file"):
+        load_spec(tmp_path / "broken.toml")
+
+
+def test_the_fingerprint_knows_what_decides_the_result() -> None:
+    spec = RunSpec()
+    elsewhere = replace(spec, out="there", cluster=ClusterSpec(workers=5), map=False)
+    assert fingerprint(elsewhere) == fingerprint(spec)
+    assert fingerprint(replace(spec, seed=1)) != fingerprint(spec)
+    assert fingerprint(spec, "other stages") != fingerprint(spec)

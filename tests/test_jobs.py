@@ -1,0 +1,106 @@
+"""`ray job submit` of the scripts in jobs/ against a head started here."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+RAY = str(Path(sys.executable).with_name("ray"))
+
+pytestmark = [pytest.mark.ray, pytest.mark.timeout(420)]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.fixture(scope="module")
+def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
+    """Environment of a client of a Ray head on this machine, with its own token."""
+    home = tmp_path_factory.mktemp("head")
+    port, dashboard = free_port(), free_port()
+    (home / "token").write_text("a-token-of-the-tests-that-is-long-enough")
+    environment = {
+        **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(home / "token"),
+        "RAY_ADDRESS": f"http://127.0.0.1:{dashboard}",
+    }
+    short = f"/tmp/rj{os.getpid()}"  # socket paths are limited to 107 characters
+    command = [
+        *(RAY, "start", "--head", "--num-cpus=2", "--node-ip-address=127.0.0.1", f"--port={port}"),
+        *(f"--dashboard-port={dashboard}", "--disable-usage-stats", f"--temp-dir={short}"),
+        "--block",
+    ]  # fmt: skip
+    with subprocess.Popen(
+        command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as server:
+        assert server.stdout is not None
+        try:
+            for line in server.stdout:
+                if "Ray runtime started" in line:
+                    break
+            else:
+                pytest.fail("ray start --head ended at once")
+            yield environment
+        finally:
+            server.terminate()
+            server.wait(timeout=60)
+    shutil.rmtree(short, ignore_errors=True)
+
+
+def submit(head: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [RAY, "job", "submit", "--working-dir", str(ROOT), "--", "python", *map(str, words)],
+        env=head,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+
+
+def test_a_submitted_training_job_succeeds(head, scene_files, tmp_path: Path) -> None:
+    done = submit(
+        head,
+        *("jobs/train.py", scene_files.cube, "--labels", scene_files.labels, "--workers", 2),
+        *("--patch-size", 5, "--epochs", 10, "--device", "cpu", "--out", tmp_path / "out"),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    assert report["workers"] == 2
+    assert "epoch 3/3" in done.stdout
+
+
+def test_a_job_with_bad_input_fails_in_one_line(head, scene_files) -> None:
+    done = submit(head, "jobs/train.py", scene_files.cube, "--labels", "nowhere.npy")
+    assert done.returncode != 0
+    assert "st-ray: " in done.stdout + done.stderr
+    assert "nowhere.npy" in done.stdout + done.stderr
+    assert "Traceback" not in done.stdout
+
+
+@pytest.mark.parametrize("script", sorted((ROOT / "jobs").glob("*.py")), ids=lambda p: p.name)
+def test_a_job_script_is_thin_and_shows_its_help(script: Path) -> None:
+    assert len(script.read_text().splitlines()) <= 60
+    done = subprocess.run(
+        [sys.executable, str(script), "--help"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0
+    assert "--workers" in done.stdout

@@ -1,0 +1,278 @@
+"""Whole runs in this process, without Ray, on the small scene."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+
+from st_ray import BasisSpec, ClusterSpec, RunSpec, SceneSpec, SplitSpec, TileSpec, TrainSpec
+from st_ray.errors import OutputError, SceneError, SpecError, SplitError, TrainingError
+from st_ray.learn.bundle import PredictTiles, load_bundle
+from st_ray.pipeline import run_curriculum
+from st_ray.report import Report
+from st_ray.spectral.scene import open_scene
+from st_ray.spectral.tiles import plan_tiles
+
+
+@pytest.fixture(scope="module")
+def spec(scene_files) -> RunSpec:
+    """A run of a second on the small scene, but for its output directory."""
+    return RunSpec(
+        scene=SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)),
+        tiles=TileSpec(side=16),
+        backbone="resnet2d",
+        backbone_options={"width": 8},
+        curriculum="paper",
+        patch_size=5,
+        epochs=12,
+        train=TrainSpec(learning_rate=3e-3, batch_size=16),
+        cluster=ClusterSpec(workers=0, device="cpu", threads=1),
+    )
+
+
+@pytest.fixture(scope="module")
+def finished(spec, tmp_path_factory) -> tuple[Report, Path]:
+    out = tmp_path_factory.mktemp("run") / "out"
+    return run_curriculum(replace(spec, out=str(out))), out
+
+
+def test_a_run_learns_and_writes_everything(finished) -> None:
+    report, out = finished
+    assert report.overall_accuracy > 0.95
+    assert report.workers == 0
+    assert report.versions["torch"] == torch.__version__
+    assert Report.load(out / "report.json").overall_accuracy == report.overall_accuracy
+    assert "small" in (out / "report.html").read_text()
+    with Image.open(out / "map.png") as picture:
+        assert picture.size[0] % 26 == 0
+    assert list((out / "tensorboard").glob("events*"))
+    for name in ("run.toml", "curriculum.toml", "split.npz", "model/model.json"):
+        assert (out / name).is_file(), name
+
+
+def test_the_report_adds_up(finished) -> None:
+    report, _ = finished
+    assert [stage.components for stage in report.stages] == [1, 3, 12]
+    assert [stage.patch_size for stage in report.stages] == [1, 3, 5]
+    assert sum(stage.epochs for stage in report.stages) == report.budget.epochs == 6
+    assert report.budget.cost == pytest.approx(sum(stage.cost for stage in report.stages))
+    assert len(report.history) == 6
+    totals = report.split.totals
+    assert sum(map(sum, report.confusion)) == totals.test
+    assert totals.train + totals.validation + totals.test == sum(
+        entry.pixels for entry in report.scene.classes
+    )
+    assert [entry.id for entry in report.per_class] == [2, 5, 9]
+    parts = report.seconds
+    assert parts.total >= parts.statistics + parts.ingest + parts.train + parts.evaluate + parts.map
+    assert all(value >= 0 for value in vars_of(parts))
+
+
+def vars_of(record) -> list[float]:
+    return [getattr(record, name) for name in record.__dataclass_fields__]
+
+
+def test_the_bundle_alone_predicts_the_map(finished, scene_files) -> None:
+    report, out = finished
+    scene = open_scene(SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)))
+    maps = []
+    for side in (7, 64):  # the map does not depend on the tiles
+        tiles = plan_tiles(scene.labels.shape, TileSpec(side=side))
+        work = PredictTiles(scene.cube, str(out / "model"), side, "cpu")
+        predicted = work(tiles, [np.empty(0)] * len(tiles))
+        whole = np.zeros(scene.labels.shape, int)
+        for tile, classes in zip(tiles, predicted["classes"], strict=True):
+            whole[tile.rows, tile.cols] = classes[: tile.height, : tile.width]
+        maps.append(whole)
+    assert np.array_equal(*maps)
+    assert set(np.unique(maps[0])) == {2, 5, 9}
+    with np.load(out / "split.npz") as saved:
+        test = saved["parts"] == 3
+    accuracy = (maps[0] == scene.labels)[test].mean()
+    assert accuracy == pytest.approx(report.overall_accuracy)
+
+
+def test_two_runs_of_one_spec_are_equal_and_tiles_do_not_matter(spec, finished, tmp_path) -> None:
+    again = run_curriculum(
+        replace(spec, out=str(tmp_path / "again"), tiles=TileSpec(side=11), map=False)
+    )
+    assert again.confusion == finished[0].confusion
+    losses = [[row.loss for row in report.history] for report in (again, finished[0])]
+    np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+def test_a_resumed_finished_run_gives_its_report(spec, finished) -> None:
+    report, out = finished
+    assert run_curriculum(replace(spec, out=str(out)), resume=True).created == report.created
+
+
+def test_a_run_cut_off_resumes_to_the_same_scores(spec, finished, tmp_path) -> None:
+    class Stop(Exception):
+        pass
+
+    def stop(event) -> None:
+        if event["kind"] == "epoch" and event["row"].epoch == 3:
+            raise Stop
+
+    here = replace(spec, out=str(tmp_path / "cut"), map=False)
+    with pytest.raises(Stop):
+        run_curriculum(here, listen=stop)
+    assert not (tmp_path / "cut" / "report.json").exists()
+    with pytest.raises(OutputError, match="an unfinished run; pass --resume"):
+        run_curriculum(here)
+    with pytest.raises(OutputError, match="other settings"):
+        run_curriculum(replace(here, seed=5), resume=True)
+    assert run_curriculum(here, resume=True).confusion == finished[0].confusion
+
+
+def test_a_saved_split_repeats_a_run(spec, finished, tmp_path) -> None:
+    _, out = finished
+    report = run_curriculum(
+        replace(
+            spec,
+            out=str(tmp_path / "fixed"),
+            split=SplitSpec(kind=str(out / "split.npz")),
+            map=False,
+        )
+    )
+    assert report.confusion == finished[0].confusion
+
+
+def test_a_users_own_parts_are_called(spec, tmp_path) -> None:
+    class Mine(nn.Module):
+        def __init__(self, components: int, classes: int) -> None:
+            super().__init__()
+            self.head = nn.Linear(components, classes)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.head(x[:, :, x.shape[2] // 2, x.shape[3] // 2])
+
+    report = run_curriculum(
+        replace(spec, out=str(tmp_path / "mine"), backbone="mine", curriculum="pca"),
+        backbone=lambda *, components, patch_size, classes: Mine(components, classes),
+        loss=nn.CrossEntropyLoss(label_smoothing=0.1),
+        optimizer=lambda parameters, rate: torch.optim.SGD(parameters, lr=100 * rate),
+    )
+    assert report.backbone == "mine"
+    assert report.parameters == 12 * 3 + 3
+    assert report.overall_accuracy > 0.8
+    model, _, card = load_bundle(
+        tmp_path / "mine" / "model",
+        lambda *, components, patch_size, classes: Mine(components, classes),
+    )
+    assert card.classes == (2, 5, 9)
+    assert model(torch.zeros(1, 12, 5, 5)).shape == (1, 3)
+
+
+@pytest.mark.parametrize("pixels", ["train", "all"])
+def test_the_basis_sees_the_pixels_it_is_told_to(spec, pixels, tmp_path) -> None:
+    run_curriculum(
+        replace(
+            spec,
+            out=str(tmp_path / "run"),
+            basis=BasisSpec(pixels=pixels),
+            epochs=6,
+            map=False,
+        )
+    )
+    _, basis, _ = load_bundle(tmp_path / "run" / "model")
+    with np.load(tmp_path / "run" / "split.npz") as saved:
+        train = saved["parts"] == 1
+    cube = np.load(spec.scene.name)
+    chosen = cube[train] if pixels == "train" else cube.reshape(-1, 12)
+    np.testing.assert_allclose(basis.mean_B, chosen.mean(0), rtol=1e-9)
+    assert basis.count == len(chosen)
+
+
+def test_bad_bands_and_pixels_are_named_and_never_become_nan(spec, scene_files, tmp_path) -> None:
+    cube = scene_files.values.astype(np.float32)
+    cube[:, :, 3] = np.nan
+    cube[:, :, 7] = 5.0
+    cube[4, 4, 0] = np.nan  # a labelled pixel that lacks a good band
+    cube[20:22] = np.nan  # a stripe without any value
+    np.save(tmp_path / "holed.npy", cube)
+    holed = replace(
+        spec,
+        scene=SceneSpec(name=str(tmp_path / "holed.npy"), labels=str(scene_files.labels)),
+        out=str(tmp_path / "run"),
+    )
+    report = run_curriculum(holed)
+    assert [entry.band for entry in report.scene.bands_dropped] == [3, 7]
+    assert report.scene.shape == (30, 26, 10)
+    assert any("(4, 4)" in line for line in report.warnings)
+    assert all(np.isfinite(row.loss) for row in report.history)
+    assert report.overall_accuracy > 0.9
+    with Image.open(tmp_path / "run" / "map.png") as image:
+        picture = np.asarray(image.convert("RGB"))
+    zoom = picture.shape[0] // 30
+    stripe = picture[20 * zoom : 22 * zoom].reshape(-1, 3)
+    assert len(np.unique(stripe, axis=0)) == 1
+    strict = replace(holed, scene=replace(holed.scene, bad_bands="error"), out=str(tmp_path / "no"))
+    with pytest.raises(SceneError, match=r"3 .*7 .*scene\.bad_bands=drop"):
+        run_curriculum(strict)
+    assert not (tmp_path / "no").exists()
+
+
+def wrong_shape(*, components: int, patch_size: int, classes: int) -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(components * patch_size**2, classes + 1))
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"backbone": "resnet"}, SpecError, "did you mean 'resnet2d'"),
+        ({"backbone": "tests.test_pipeline:nothing"}, SpecError, "nothing"),
+        (
+            {"backbone": f"{__name__}:wrong_shape", "backbone_options": {}},
+            TrainingError,
+            "expected",
+        ),
+        ({"patch_size": 31}, SpecError, "31"),
+        ({"curriculum": "papr"}, SpecError, "did you mean 'paper'"),
+        ({"epochs": 2}, SpecError, "too short for 3 stages"),
+        ({"split": SplitSpec(kind="nowhere.mat")}, SplitError, "nowhere.mat"),
+        ({"scene": SceneSpec(name="nowhere.mat")}, SceneError, "nowhere.mat"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(spec, change, error, message, tmp_path) -> None:
+    out = tmp_path / "out"
+    with pytest.raises(error, match=message) as caught:
+        run_curriculum(replace(spec, **{"out": str(out), **change}))
+    assert "\n" not in str(caught.value)
+    assert not out.exists()
+
+
+def test_an_output_directory_that_is_a_file_is_refused(spec, tmp_path) -> None:
+    (tmp_path / "out").write_text("mine")
+    with pytest.raises(OutputError, match="cannot write to"):
+        run_curriculum(replace(spec, out=str(tmp_path / "out")))
+
+
+def test_a_finished_run_is_not_overwritten(spec, finished) -> None:
+    with pytest.raises(OutputError, match="a finished run; pass --resume"):
+        run_curriculum(replace(spec, out=str(finished[1])))
+
+
+def test_there_must_be_something_to_resume(spec, tmp_path) -> None:
+    with pytest.raises(OutputError, match="holds no run to resume"):
+        run_curriculum(replace(spec, out=str(tmp_path / "new")), resume=True)
+    with pytest.raises(OutputError, match="--resume needs --out"):
+        run_curriculum(spec, resume=True)
+
+
+def test_report_json_is_plain_json(finished) -> None:
+    table = json.loads((finished[1] / "report.json").read_text())
+    wanted = {
+        "scene", "split", "backbone", "parameters", "curriculum", "seed", "workers",
+        "overall_accuracy", "average_accuracy", "kappa", "per_class", "seconds", "stages",
+        "versions",
+    }  # fmt: skip
+    assert wanted <= table.keys()
+    assert table["split"]["leakage"] > 0.8
