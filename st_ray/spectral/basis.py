@@ -37,8 +37,8 @@ class BasisSpec:
     Attributes:
         pixels: "train": training pixels only; "all": every valid pixel of the scene, labelled or
             not (transductive, as much of the literature does it).
-        whitening: Exponent p in 0..0.5: component i is divided by λ_i^p, so 0 keeps the variances
-            and 0.5 makes them all one; None takes what the backbone's family wants.
+        whitening: Exponent p in 0..0.5: component i is divided by λ_i^p, so 0 keeps the ratios of
+            the variances and 0.5 makes them all one; None takes what the backbone's family wants.
     """
 
     pixels: Literal["train", "all"] = "train"
@@ -61,7 +61,8 @@ class SpectralBasis:
             largest magnitude positive.
         variances_K: Variance along each axis (n - 1 in the denominator, as scikit-learn has it).
         total_variance: Sum of all B variances, kept or not.
-        whitening: Exponent p; projections are divided by ``variances_K ** p``.
+        whitening: Exponent p. Component i is divided by ``variances_K[i] ** p``, and all alike by
+            what then gives the first one unit variance, so a model sees the same range at any p.
         count: Number of pixels the moments were taken from.
     """
 
@@ -82,7 +83,9 @@ class SpectralBasis:
         """What each projected component is multiplied by; 0 for components that are noise."""
         floor = _NOISE_FLOOR * max(float(self.variances_K.max(initial=0.0)), 1e-300)
         alive = self.variances_K > floor
-        return np.where(alive, np.where(alive, self.variances_K, 1.0) ** -self.whitening, 0.0)
+        powers = np.where(alive, self.variances_K, 1.0) ** -self.whitening
+        common = float(self.variances_K.max(initial=1e-300)) ** (self.whitening - 0.5)
+        return np.where(alive, powers * common, 0.0)
 
     def project(
         self, pixels: NDArray[np.floating], components: int | None = None
@@ -131,6 +134,9 @@ class SpectralBasis:
 
     def to_sklearn(self) -> PCA:
         """A fitted scikit-learn ``PCA`` with the same axes; ``whiten`` if the exponent is 0.5.
+
+        Without whitening its ``transform`` keeps the data's unit, where `project` divides all
+        components by the first one's standard deviation.
 
         Raises:
             SpecError: The exponent is neither 0 nor 0.5, which ``PCA`` cannot express.

@@ -25,7 +25,8 @@ def test_the_basis_is_scikit_learns_pca_up_to_sign(pixels: np.ndarray, whitening
     np.testing.assert_allclose(ours.variances_K, theirs.explained_variance_, rtol=1e-10)
     cosines = (ours.axes_KB * theirs.components_).sum(1)
     np.testing.assert_allclose(np.abs(cosines), 1.0, atol=1e-10)
-    expected = theirs.transform(pixels) * np.sign(cosines)
+    unit = 1.0 if whitening else theirs.explained_variance_[0] ** -0.5
+    expected = theirs.transform(pixels) * np.sign(cosines) * unit
     np.testing.assert_allclose(ours.project(pixels), expected, rtol=2e-3, atol=2e-3)
 
 
@@ -51,6 +52,15 @@ def test_fewer_components_are_the_first_columns(pixels: np.ndarray) -> None:
     part = solve_basis(measure(pixels), 4, whitening=0.5)
     np.testing.assert_allclose(whole.project(pixels)[:, :4], part.project(pixels), atol=1e-4)
     np.testing.assert_array_equal(whole.project(pixels, 4), whole.project(pixels)[:, :4])
+
+
+@pytest.mark.parametrize("whitening", [0.0, 0.2, 0.5])
+def test_the_first_component_has_unit_variance_at_any_exponent(pixels, whitening) -> None:
+    basis = solve_basis(measure(pixels), 4, whitening=whitening)
+    deviations = basis.project(pixels).std(0, ddof=1)
+    assert deviations[0] == pytest.approx(1.0, rel=1e-3)
+    ratios = (basis.variances_K / basis.variances_K[0]) ** (0.5 - whitening)
+    np.testing.assert_allclose(deviations, ratios, rtol=1e-3)
 
 
 def test_a_whitened_projection_has_unit_variance(pixels: np.ndarray) -> None:
