@@ -30,7 +30,7 @@ from st_ray.learn.parallel import Peers
 from st_ray.spectral.patches import TileStack
 
 _FETCH_TIMEOUT_S = 600.0
-_POLL_S = 0.2
+_POLL_S = 0.5
 
 
 def train_on_workers(
