@@ -6,7 +6,7 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,6 +17,7 @@ from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import check_beta
 from st_ray.learn.fit import TrainSpec
 from st_ray.spectral.basis import BasisSpec
+from st_ray.spectral.benchmarks import SCENES
 from st_ray.spectral.scene import SceneSpec
 from st_ray.spectral.split import SplitSpec
 from st_ray.spectral.tiles import TileSpec
@@ -177,6 +178,47 @@ def fingerprint(spec: RunSpec, *more: object) -> str:
 
 
 _NO_EFFECT = ("cluster", "out", "map")
+
+
+def differences(one: RunSpec, other: RunSpec) -> tuple[str, ...]:
+    """The settings that decide the result and differ, such as "split.guard"."""
+    left, right = _flat(asdict(one)), _flat(asdict(other))
+    return tuple(
+        key
+        for key in sorted(left.keys() | right.keys())
+        if key.split(".")[0] not in _NO_EFFECT and left.get(key) != right.get(key)
+    )
+
+
+def anchor(spec: RunSpec) -> RunSpec:
+    """The spec with the files it names given by absolute path, so that it works from anywhere."""
+    scene, split = spec.scene, spec.split
+    return replace(
+        spec,
+        scene=replace(
+            scene,
+            name=scene.name if scene.name in SCENES else _absolute(scene.name),
+            labels=scene.labels and _absolute(scene.labels),
+        ),
+        split=replace(
+            split,
+            kind=_absolute(split.kind),
+            test_path=split.test_path and _absolute(split.test_path),
+        ),
+    )
+
+
+def _absolute(text: str) -> str:
+    path = Path(text).expanduser()
+    return str(path.absolute()) if path.is_file() else text
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in table.items():
+        inner = isinstance(value, Mapping)
+        flat.update(_flat(value, f"{prefix}{key}.") if inner else {prefix + key: value})
+    return flat
 
 
 def _parse(text: str) -> Any:

@@ -6,7 +6,7 @@ import os
 import time
 from pathlib import Path
 
-from st_ray.config import RunSpec, load_spec, save_spec, spec_from_table
+from st_ray.config import RunSpec, differences, load_spec, save_spec, spec_from_table
 from st_ray.errors import OutputError
 from st_ray.learn.curriculum import Curriculum, load_curriculum, save_curriculum
 
@@ -86,8 +86,8 @@ def claim_folder(spec: RunSpec, *, resume: bool) -> RunFolder:
     if spec.out is None and resume:
         raise OutputError("--resume needs --out DIR, the directory of the run to go on with")
     folder = RunFolder(Path(spec.out or default_out(spec)))
-    if resume and not folder.started:
-        raise OutputError(f"{folder.path} holds no run to resume; leave --resume out")
+    if resume:
+        _require_same(spec, folder)
     if folder.started and not resume:
         state = "a finished" if folder.report.exists() else "an unfinished"
         raise OutputError(
@@ -102,6 +102,17 @@ def default_out(spec: RunSpec) -> str:
     """A new directory under runs/, named after scene, backbone, curriculum and time."""
     names = Path(spec.scene.name).stem, spec.backbone.rpartition(":")[2], Path(spec.curriculum).stem
     return str(Path("runs") / "-".join((*names, time.strftime("%Y%m%d-%H%M%S"))))
+
+
+def _require_same(spec: RunSpec, folder: RunFolder) -> None:
+    if not folder.started:
+        raise OutputError(f"{folder.path} holds no run to resume; leave --resume out")
+    changed = differences(spec, folder.recorded_spec())
+    if changed:
+        raise OutputError(
+            f"{folder.path} holds a run with other settings ({', '.join(changed)}); "
+            "resume with the same ones, or train into another --out"
+        )
 
 
 def _require_writable(path: Path) -> None:

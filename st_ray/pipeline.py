@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.compose import RunResult, compose_report
-from st_ray.config import RunSpec
+from st_ray.config import RunSpec, anchor
 from st_ray.engine import Engine, open_engine
 from st_ray.events import Fanout, TensorBoard
 from st_ray.learn.curriculum import Curriculum, PlannedStage, find_curriculum, plan
@@ -69,6 +69,7 @@ def run_curriculum(
     Raises:
         StRayError: Bad input, in one line.
     """
+    spec = anchor(spec)
     run = _Run(spec, Fanout(listen))
     recipe = settle_recipe(spec, backbone, loss, optimizer)
     folder = claim_folder(spec, resume=resume)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -51,6 +52,12 @@ class Recipe:
     loss: Loss
     optimizer: BuildOptimizer
     own_build: BuildModel | None = None
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the three are called, as far as they say."""
+        parts = (self.build, self.loss, self.optimizer)
+        return tuple(getattr(part, "__qualname__", type(part).__name__) for part in parts)
 
 
 def settle_recipe(
@@ -205,13 +212,19 @@ def prepare_job(
         optimizer=recipe.optimizer,
         train=spec.train,
         seed=spec.seed,
-        fingerprint=fingerprint(spec, stages, curriculum.axis),
+        fingerprint=fingerprint(
+            spec, stages, curriculum.axis, split.labels_sha256, _digest(split.parts), recipe.names
+        ),
         folder=folder.checkpoints,
         halo=halo,
         train_samples=samples[TRAIN],
         validation_samples=samples[VALIDATION],
         test_samples=samples[TEST],
     )
+
+
+def _digest(raster_HW: NDArray[np.uint8]) -> str:
+    return hashlib.sha256(raster_HW.tobytes()).hexdigest()
 
 
 def bundle_model(

@@ -8,6 +8,8 @@ import pytest
 from st_ray.config import (
     ClusterSpec,
     RunSpec,
+    anchor,
+    differences,
     fingerprint,
     load_spec,
     override,
@@ -16,6 +18,7 @@ from st_ray.config import (
 )
 from st_ray.errors import SpecError
 from st_ray.spectral.scene import SceneSpec
+from st_ray.spectral.split import SplitSpec
 
 
 def test_a_saved_spec_is_read_back_equal(tmp_path: Path) -> None:
@@ -87,3 +90,25 @@ def test_the_fingerprint_knows_what_decides_the_result() -> None:
     assert fingerprint(elsewhere) == fingerprint(spec)
     assert fingerprint(replace(spec, seed=1)) != fingerprint(spec)
     assert fingerprint(spec, "other stages") != fingerprint(spec)
+
+
+def test_files_are_named_by_absolute_path(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("cube.npy", "gt.npy", "mask.npy", "indian_pines"):
+        Path(name).touch()
+    spec = RunSpec(
+        scene=SceneSpec(name="cube.npy", labels="gt.npy"), split=SplitSpec(kind="mask.npy")
+    )
+    anchored = anchor(spec)
+    assert anchored.scene.name == str(tmp_path / "cube.npy")
+    assert anchored.scene.labels == str(tmp_path / "gt.npy")
+    assert anchored.split.kind == str(tmp_path / "mask.npy")
+    assert anchor(anchored) == anchored
+    assert anchor(RunSpec()) == RunSpec()
+
+
+def test_differences_name_the_settings_that_decide_the_result() -> None:
+    spec = RunSpec()
+    assert differences(spec, replace(spec, out="x", cluster=ClusterSpec(workers=3))) == ()
+    other = replace(spec, seed=2, split=SplitSpec(guard=4), backbone_options={"width": 3})
+    assert differences(spec, other) == ("backbone_options.width", "seed", "split.guard")

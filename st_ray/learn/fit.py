@@ -147,7 +147,7 @@ class _Learner:
             patch_size=self.stage.patch_size,
             classes=job.classes,
         )
-        self.model = globalise(model, self.share, peers).to(values.device)
+        self.model = globalise(model.to(values.device), self.share, peers)
         self.optimizer = job.optimizer(self.model.parameters(), job.train.learning_rate)
         remember_rates(self.optimizer)
         if before is not None:
