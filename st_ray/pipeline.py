@@ -30,6 +30,7 @@ from st_ray.spectral.tiles import plan_tiles
 from st_ray.steps import (
     Recipe,
     bundle_model,
+    check_samples,
     check_stages,
     fit_basis,
     inspect_bands,
@@ -77,12 +78,10 @@ def run_curriculum(
         if folder.report.exists():
             return Report.load(folder.report)
         scene = open_scene(spec.scene)
-        curriculum = _curriculum(spec, scene, folder)
         engine = open_engine(spec.cluster, verbose=verbose)
-        stages = _plan(spec, scene, curriculum)
-        check_stages(recipe, spec, stages, len(scene.classes), engine.workers)
+        _settle_stages(recipe, spec, engine, scene, folder)  # wrong ones end before Ray starts
         with run.starting(engine):
-            return _run(run, recipe, engine, folder, scene, curriculum)
+            return _run(run, recipe, engine, folder, scene)
     finally:
         run.listen.close()
         folder.leave_if_empty()
@@ -94,14 +93,14 @@ def _run(
     engine: Engine,
     folder: RunFolder,
     scene: Scene,
-    curriculum: Curriculum,
 ) -> Report:
     spec, side = run.spec, run.spec.tiles.side
     tiles = plan_tiles(scene.labels.shape, spec.tiles)
     with run.clock("statistics"):
         scene, verdict, notes = inspect_bands(engine, scene, tiles, spec)
-        stages = _plan(spec, scene, curriculum)
+        curriculum, stages = _settle_stages(recipe, spec, engine, scene, folder)
         split = split_labels(scene.labels, spec.split, spec.seed, curriculum.patch_size)
+        check_samples(split, engine.workers)
         basis = fit_basis(engine, scene, split, tiles, curriculum, stages, spec)
     with run.clock("ingest"):
         held = labelled_tiles(tiles, scene.labels)
@@ -146,22 +145,25 @@ def _picture(scene: Scene) -> NDArray[np.uint8]:
     return false_colour(scene.cube.select(scene.false_colour).read(everything, everything))
 
 
-def _curriculum(spec: RunSpec, scene: Scene, folder: RunFolder) -> Curriculum:
-    """The curriculum recorded in a run that is resumed, or the one the spec names."""
+def _settle_stages(
+    recipe: Recipe, spec: RunSpec, engine: Engine, scene: Scene, folder: RunFolder
+) -> tuple[Curriculum, tuple[PlannedStage, ...]]:
+    """The curriculum and its stages for the scene's bands as they are known so far."""
+    bands = scene.cube.shape[2]
     if folder.started:
-        return folder.recorded_curriculum()
-    return find_curriculum(spec.curriculum, scene.cube.shape[2], spec.patch_size)
-
-
-def _plan(spec: RunSpec, scene: Scene, curriculum: Curriculum) -> tuple[PlannedStage, ...]:
-    return plan(
+        curriculum = folder.recorded_curriculum()
+    else:
+        curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size)
+    stages = plan(
         curriculum,
-        bands=scene.cube.shape[2],
+        bands=bands,
         patch_size=spec.patch_size,
         full_epochs=spec.epochs,
         beta=spec.beta,
         batch_size=spec.train.batch_size,
     )
+    check_stages(recipe, spec, stages, len(scene.classes), engine.workers)
+    return curriculum, stages
 
 
 def _train(run: _Run, engine: Engine, job: Job, stack: TileStack, folder: RunFolder) -> Outcome:

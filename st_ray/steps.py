@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from st_ray.config import RunSpec, fingerprint
 from st_ray.engine import Engine
-from st_ray.errors import SpecError
+from st_ray.errors import SceneError, SpecError, SplitError
 from st_ray.learn.backbones import backbones, build_backbone, check_backbone
 from st_ray.learn.bundle import ModelCard, PredictTiles, save_bundle
 from st_ray.learn.curriculum import Curriculum, PlannedStage
@@ -93,6 +93,8 @@ def check_stages(
         StRayError: One cannot be built, or returns the wrong shape; or batches are too small to
             be shared by the workers.
     """
+    if classes < 2:
+        raise SceneError(f"the labels hold {classes} class; a classifier needs 2 or more")
     for stage in stages:
         if stage.batch_size < 2 * workers:
             raise SpecError(
@@ -104,6 +106,20 @@ def check_stages(
                 components=stage.components, patch_size=stage.patch_size, classes=classes
             )
         check_backbone(model, stage.components, stage.patch_size, classes, name=spec.backbone)
+
+
+def check_samples(split: Split, workers: int) -> None:
+    """See that every worker has training pixels in every batch.
+
+    Raises:
+        SplitError: It has not.
+    """
+    count = int(split.train.sum())
+    if count < 2 * workers:
+        raise SplitError(
+            f"{count} training pixels are too few for {workers} workers; use --workers 0 or 1, or "
+            "a larger --train-fraction"
+        )
 
 
 def inspect_bands(

@@ -17,8 +17,10 @@ from st_ray.errors import OutputError, SceneError, SpecError, SplitError, Traini
 from st_ray.learn.bundle import PredictTiles, load_bundle
 from st_ray.pipeline import run_curriculum
 from st_ray.report import Report
+from st_ray.spectral.parts import TEST, TRAIN, Split
 from st_ray.spectral.scene import open_scene
 from st_ray.spectral.tiles import plan_tiles
+from st_ray.steps import check_samples
 
 
 @pytest.fixture(scope="module")
@@ -201,9 +203,12 @@ def test_bad_bands_and_pixels_are_named_and_never_become_nan(spec, scene_files, 
     holed = replace(
         spec,
         scene=SceneSpec(name=str(tmp_path / "holed.npy"), labels=str(scene_files.labels)),
+        curriculum="default",  # its number of components follows the bands that are left
+        epochs=40,
         out=str(tmp_path / "run"),
     )
     report = run_curriculum(holed)
+    assert {stage.components for stage in report.stages} == {10}
     assert [entry.band for entry in report.scene.bands_dropped] == [3, 7]
     assert report.scene.shape == (30, 26, 10)
     assert any("(4, 4)" in line for line in report.warnings)
@@ -247,6 +252,22 @@ def test_bad_input_is_one_line_and_leaves_nothing(spec, change, error, message, 
         run_curriculum(replace(spec, **{"out": str(out), **change}))
     assert "\n" not in str(caught.value)
     assert not out.exists()
+
+
+def test_labels_of_one_class_are_refused(spec, scene_files, tmp_path) -> None:
+    np.save(tmp_path / "one.npy", np.minimum(scene_files.truth, 1))
+    scene = replace(spec.scene, labels=str(tmp_path / "one.npy"))
+    with pytest.raises(SceneError, match="1 class; a classifier needs 2"):
+        run_curriculum(replace(spec, scene=scene, out=str(tmp_path / "out")))
+
+
+def test_every_worker_needs_training_pixels() -> None:
+    parts = np.full((4, 4), TEST, dtype=np.uint8)
+    parts[0, :3] = TRAIN
+    split = Split(parts=parts)
+    check_samples(split, 1)
+    with pytest.raises(SplitError, match="3 training pixels are too few for 2 workers"):
+        check_samples(split, 2)
 
 
 def test_an_output_directory_that_is_a_file_is_refused(spec, tmp_path) -> None:
