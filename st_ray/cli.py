@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import sys
 import traceback
 from collections.abc import Sequence
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 app = typer.Typer(
     help="Train hyperspectral image classifiers as a curriculum under a compute budget.",
-    no_args_is_help=True,
+    invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
 )
@@ -36,15 +37,32 @@ def main() -> None:
 def run_app(command: typer.Typer) -> None:
     """Run a command line; what the user can mend is one line, anything else a traceback."""
     try:
-        command()
-    except StRayError as error:
+        code = command(standalone_mode=False)  # else Typer draws boxes and is silent on Ctrl-C
+        if code == _INTERRUPTED:
+            raise _StopError("interrupted")
+    except (StRayError, _CLICK_ERROR) as error:
         if os.environ.get("ST_RAY_TRACEBACK"):
             traceback.print_exc()
-        print(f"st-ray: {' '.join(str(error).split())}", file=sys.stderr)
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("st-ray: interrupted; go on with --resume --out DIR", file=sys.stderr)
-        sys.exit(130)
+        print(f"st-ray: {' '.join(_message(error).split())}", file=sys.stderr)
+        code = _INTERRUPTED if isinstance(error, _StopError) else 2
+    sys.exit(code)
+
+
+class _StopError(StRayError):
+    """Ctrl-C."""
+
+
+_INTERRUPTED = 130
+# Some versions of Typer bring a copy of click along, others import it.
+_CLICK_ERROR: Any = next(k for k in typer.BadParameter.__mro__ if k.__name__ == "ClickException")
+
+
+def _message(error: Any) -> str:
+    if isinstance(error, StRayError):
+        return str(error)
+    text, context = error.format_message().rstrip("."), getattr(error, "ctx", None)
+    where = context.command_path if context else "st-ray"
+    return f"{text[:1].lower()}{text[1:]} (see {where} --help)"
 
 
 def _print_version(asked: bool) -> None:
@@ -55,6 +73,7 @@ def _print_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     show_version: Annotated[
         bool,
         typer.Option(
@@ -62,7 +81,14 @@ def _root(
         ),
     ] = False,
 ) -> None:
-    pass
+    del show_version  # its callback has acted
+    if context.invoked_subcommand is None:
+        print(context.get_help(), end="")  # empty where Typer has printed it through rich
+        raise typer.Exit(2)
+
+
+def _option(what: str, default: str, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=what, show_default=default, metavar=metavar)
 
 
 @app.command()
@@ -77,100 +103,69 @@ def train(
     ] = None,
     labels: Annotated[
         str | None,
-        typer.Option(
-            help="Label raster of class ids (.mat, .npy, .npz, .tif, .png); 0 = unlabelled.",
-            show_default="the scene's own",
+        _option(
+            "Label raster of class ids (.mat, .npy, .npz, .tif, .png); 0 = unlabelled.",
+            "the scene's own",
         ),
     ] = None,
     backbone: Annotated[
         str | None,
-        typer.Option(
-            help="A backbone (see `st-ray backbones`) or package.module:function.",
-            show_default="resnet2d",
-        ),
+        _option("A backbone (see `st-ray backbones`) or package.module:function.", "resnet2d"),
     ] = None,
     curriculum: Annotated[
-        str | None,
-        typer.Option(
-            help="A curriculum (see `st-ray curricula`) or a .toml file.", show_default="default"
-        ),
+        str | None, _option("A curriculum (see `st-ray curricula`) or a .toml file.", "default")
     ] = None,
     split: Annotated[
         str | None,
-        typer.Option(
-            help="random (stratified), disjoint (spatial blocks with a guard band), or a mask "
-            "file of training pixels.",
-            show_default="random",
+        _option(
+            "random (stratified), disjoint (spatial blocks with a guard band), or a mask file of "
+            "training pixels.",
+            "random",
         ),
     ] = None,
     train_fraction: Annotated[
         float | None,
-        typer.Option(
-            help="Share of labelled pixels to train on, 0 to 1 (random, disjoint).",
-            show_default="0.1",
-        ),
+        _option("Share of labelled pixels to train on, 0 to 1 (random, disjoint).", "0.1"),
     ] = None,
     patch_size: Annotated[
-        int | None,
-        typer.Option(help="Full neighbourhood B, pixels on a side, odd.", show_default="11"),
+        int | None, _option("Full neighbourhood B, pixels on a side, odd.", "11")
     ] = None,
     basis_pixels: Annotated[
         str | None,
-        typer.Option(
-            help="Pixels the spectral basis is fitted on: train, or all of the scene's.",
-            show_default="train",
-        ),
+        _option("Pixels the spectral basis is fitted on: train, or all of the scene's.", "train"),
     ] = None,
-    epochs: Annotated[
-        int | None,
-        typer.Option(help="T0, the epochs of a full run.", show_default="100"),
-    ] = None,
+    epochs: Annotated[int | None, _option("T0, the epochs of a full run.", "100")] = None,
     beta: Annotated[
-        float | None,
-        typer.Option(help="Share of T0 to train, in (0, 1].", show_default="the curriculum's own"),
+        float | None, _option("Share of T0 to train, in (0, 1].", "the curriculum's own")
     ] = None,
-    lr: Annotated[
-        float | None, typer.Option(help="Peak learning rate.", show_default="0.001")
-    ] = None,
+    lr: Annotated[float | None, _option("Peak learning rate.", "0.001")] = None,
     batch_size: Annotated[
-        int | None,
-        typer.Option(help="Global batch over all workers, samples.", show_default="64"),
+        int | None, _option("Global batch over all workers, samples.", "64")
     ] = None,
     seed: Annotated[
-        int | None,
-        typer.Option(
-            help="Of split, initialisation, shuffles and dropout; 0 or more.", show_default="0"
-        ),
+        int | None, _option("Of split, initialisation, shuffles and dropout; 0 or more.", "0")
     ] = None,
     workers: Annotated[
         int | None,
-        typer.Option(
-            help="Ray Train workers (processes); 0 trains in this process without Ray.",
-            show_default="one per GPU, or 2",
+        _option(
+            "Ray Train workers (processes); 0 trains in this process without Ray.",
+            "one per GPU, or 2",
         ),
     ] = None,
-    device: Annotated[
-        str | None, typer.Option(help="auto, cpu or cuda.", show_default="auto")
-    ] = None,
-    out: Annotated[
-        str | None,
-        typer.Option(help="Output directory.", show_default="a new one under runs/"),
-    ] = None,
+    device: Annotated[str | None, _option("auto, cpu or cuda.", "auto")] = None,
+    out: Annotated[str | None, _option("Output directory.", "a new one under runs/")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     config: Annotated[
         Path | None,
-        typer.Option(
-            help="Run file (TOML), such as a run's run.toml; options given here win.",
-            show_default="none",
-        ),
+        _option("Run file (TOML), such as a run's run.toml; options given here win.", "none"),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        typer.Option(
+        _option(
+            "Any other setting of a run file, such as split.guard=7 (pixels); repeatable.",
+            "none",
             "--set",
             metavar="KEY=VALUE",
-            help="Any other setting of a run file, such as split.guard=7 (pixels); repeatable.",
-            show_default="none",
         ),
     ] = None,
     verbose: Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages.")] = False,
@@ -216,7 +211,7 @@ def _settle(
 
 def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
     from st_ray.events import Progress
-    from st_ray.output import default_out
+    from st_ray.output import RUN_FILE, default_out
     from st_ray.pipeline import run_curriculum
     from st_ray.report import print_summary
 
@@ -224,8 +219,14 @@ def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
     console = _console()
     if spec.out is None and not resume:
         spec = replace(spec, out=default_out(spec))
-    report = run_curriculum(spec, resume=resume, verbose=verbose, listen=Progress(console))
-    print_summary(report, console, out=Path(str(spec.out)))
+    out = Path(str(spec.out))
+    try:
+        report = run_curriculum(spec, resume=resume, verbose=verbose, listen=Progress(console))
+    except KeyboardInterrupt:
+        begun = (out / RUN_FILE).is_file()
+        on = f"; go on with --resume --out {shlex.quote(str(out))}"
+        raise _StopError(f"interrupted{on if begun else ' before training began'}") from None
+    print_summary(report, console, out=out)
 
 
 @app.command()

@@ -33,7 +33,7 @@ from st_ray.report import (
 from st_ray.spectral.bands import BandVerdict
 from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.scene import Scene
-from st_ray.spectral.split import Split, footprint_overlap, leakage
+from st_ray.spectral.split import DRAWN, Split, footprint_overlap, leakage
 
 _PACKAGES = ("st_ray", "torch", "ray", "numpy", "scikit-learn", "scipy", "pyarrow")
 
@@ -55,6 +55,7 @@ class RunResult:
         workers: 0 = no Ray.
         device: "cpu" or "cuda".
         folder: The output directory.
+        brought: Which of "backbone", "loss" and "optimizer" the caller brought.
     """
 
     scene: Scene
@@ -69,6 +70,7 @@ class RunResult:
     workers: int
     device: str
     folder: Path
+    brought: tuple[str, ...] = ()
 
 
 def compose_report(spec: RunSpec, result: RunResult) -> Report:
@@ -101,7 +103,7 @@ def compose_report(spec: RunSpec, result: RunResult) -> Report:
         stages=tuple(_stage(result, index) for index in range(len(result.stages))),
         history=_history(result.outcome),
         versions=_versions(),
-        command=_command(result.folder),
+        command=repeat_command(spec, result.folder, result.brought),
         warnings=result.notes,
     )
 
@@ -135,11 +137,12 @@ def _split(spec: RunSpec, result: RunResult) -> SplitSummary:
         part: sum(getattr(row, part) for row in counts)
         for part in ("train", "validation", "test", "unused")
     }
+    drawn = spec.split.kind in DRAWN
     return SplitSummary(
         kind=spec.split.kind,
-        seed=spec.seed,
-        train_fraction=spec.split.train_fraction,
-        validation_fraction=spec.split.validation_fraction,
+        seed=spec.seed if drawn else None,
+        train_fraction=spec.split.train_fraction if drawn else None,
+        validation_fraction=spec.split.validation_fraction if drawn else None,
         guard=_guard(spec, patch_size),
         patch_size=patch_size,
         counts=counts,
@@ -234,8 +237,21 @@ def _versions() -> dict[str, str | None]:
     return found
 
 
-def _command(folder: Path) -> str:
-    again = f"{folder}-again"
+def repeat_command(spec: RunSpec, folder: Path, brought: tuple[str, ...] = ()) -> str:
+    """What repeats the run in `folder` beside it: a command line, or Python if parts were brought.
+
+    The curriculum of a file is taken from the folder: the file may have changed since.
+    """
+    run_file, again = str(folder / "run.toml"), f"{folder}-again"
+    own = str(folder / "curriculum.toml") if spec.curriculum.endswith(".toml") else None
+    if not brought:
+        words = ["st-ray", "train", "--config", run_file, "--out", again]
+        return shlex.join(words + (["--curriculum", own] if own else []))
+    changes = [f"out={again}"] + ([f"curriculum={own}"] if own else [])
+    parts = "".join(f", {name}=..." for name in brought)
     return (
-        f"st-ray train --config {shlex.quote(str(folder / 'run.toml'))} --out {shlex.quote(again)}"
+        "from pathlib import Path; from st_ray import run_curriculum; "
+        "from st_ray.config import load_spec, override, spec_from_table; "
+        f"table = override(load_spec(Path({run_file!r})), {changes!r}); "
+        f"run_curriculum(spec_from_table(table){parts})  # with your own {' and '.join(brought)}"
     )

@@ -14,12 +14,14 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from st_ray.errors import SpecError, unknown_name
-from st_ray.learn.curriculum import check_beta
+from st_ray.learn.curriculum import PRESETS, check_beta
 from st_ray.learn.fit import TrainSpec
 from st_ray.spectral.basis import BasisSpec
 from st_ray.spectral.benchmarks import SCENES
+from st_ray.spectral.files import replacing
+from st_ray.spectral.patches import check_odd
 from st_ray.spectral.scene import SceneSpec
-from st_ray.spectral.split import SplitSpec
+from st_ray.spectral.split import DRAWN, SplitSpec
 from st_ray.spectral.tiles import TileSpec
 
 Option = bool | int | float | str
@@ -87,10 +89,7 @@ class RunSpec:
     out: str | None = None
 
     def __post_init__(self) -> None:
-        if self.patch_size < 1 or self.patch_size % 2 == 0:
-            raise SpecError(
-                f"patch_size={self.patch_size}: expected an odd number of pixels, such as 11"
-            )
+        check_odd(self.patch_size)
         if self.epochs < 1:
             raise SpecError(f"epochs={self.epochs}: expected at least 1")
         if self.seed < 0:
@@ -131,7 +130,8 @@ def load_spec(path: Path) -> dict[str, Any]:
 
 def save_spec(spec: RunSpec, path: Path) -> None:
     """Write a run file that `load_spec` and `spec_from_table` read back equal."""
-    path.write_text(tomli_w.dumps(spec_to_table(spec)), encoding="utf-8")
+    with replacing(path) as file:
+        tomli_w.dump(spec_to_table(spec), file)
 
 
 def spec_to_table(spec: RunSpec) -> dict[str, Any]:
@@ -195,6 +195,7 @@ def anchor(spec: RunSpec) -> RunSpec:
     scene, split = spec.scene, spec.split
     return replace(
         spec,
+        curriculum=spec.curriculum if spec.curriculum in PRESETS else _absolute(spec.curriculum),
         scene=replace(
             scene,
             name=scene.name if scene.name in SCENES else _absolute(scene.name),
@@ -202,7 +203,7 @@ def anchor(spec: RunSpec) -> RunSpec:
         ),
         split=replace(
             split,
-            kind=_absolute(split.kind),
+            kind=split.kind if split.kind in DRAWN else _absolute(split.kind),
             test_path=split.test_path and _absolute(split.test_path),
         ),
     )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -30,12 +29,12 @@ class Engine(Protocol):
     """What the pipeline needs of a place to run.
 
     Attributes:
-        workers: Training workers; 0 = this process.
-        device: "cpu" or "cuda".
+        workers: Training workers; 0 = this process. A cluster's are known once it is entered.
+        device: "cpu" or "cuda", likewise.
     """
 
     workers: int
-    device: str
+    device: Literal["cpu", "cuda"]
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -73,7 +72,7 @@ class LocalEngine:
 
     def __init__(self, spec: ClusterSpec) -> None:
         self.workers = 0
-        self.device: str = spec.device
+        self.device: Literal["cpu", "cuda"] = choose_device(spec.device, _own_gpus())
         self.threads = spec.threads
 
     def __enter__(self) -> Self:
@@ -103,30 +102,34 @@ def open_engine(spec: ClusterSpec, *, verbose: bool = False) -> Engine:
     """The engine a spec asks for.
 
     Raises:
-        SpecError: CUDA is asked for and there is none, or Ray is not installed.
+        SpecError: CUDA is asked for and this process has none, or Ray is not installed.
     """
-    has_cuda = torch.cuda.is_available()
-    if spec.device == "cuda" and not has_cuda:
-        raise SpecError("--device cuda: torch sees no CUDA device here; use --device cpu or auto")
-    device: Literal["cpu", "cuda"] = "cuda" if has_cuda and spec.device != "cpu" else "cpu"
-    spec = replace(spec, device=device, workers=default_workers(spec.workers, device))
     if spec.workers == 0:
         return LocalEngine(spec)
     try:
         from st_ray.cluster.engine import RayEngine
     except ModuleNotFoundError as error:
+        asked = "training" if spec.workers is None else f"--workers {spec.workers}"
         raise SpecError(
-            f"--workers {spec.workers} needs Ray ({error}); install 'ray[default,data,train,tune]' "
+            f"{asked} needs Ray ({error}); install 'ray[default,data,train,tune]' "
             "or use --workers 0"
         ) from None
     return RayEngine(spec, verbose=verbose)
 
 
-def default_workers(workers: int | None, device: str) -> int:
-    """The number of workers asked for, or one per GPU, or two on a multi-core machine."""
-    if workers is not None:
-        return workers
-    return max(1, torch.cuda.device_count()) if device == "cuda" else min(2, os.cpu_count() or 1)
+def choose_device(wanted: str, gpus: int) -> Literal["cpu", "cuda"]:
+    """CUDA where it is asked for, or where there is any and it is left open.
+
+    Raises:
+        SpecError: It is asked for, and there is none.
+    """
+    if wanted == "cuda" and gpus == 0:
+        raise SpecError("--device cuda: there is no CUDA device here; use --device cpu or auto")
+    return "cuda" if gpus and wanted != "cpu" else "cpu"
+
+
+def _own_gpus() -> int:
+    return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
 def crop_or_nothing(
@@ -137,13 +140,15 @@ def crop_or_nothing(
 
 
 def settle_process(threads: int) -> None:
-    """Fix what makes timings of one process incomparable with another's: threads and malloc.
+    """Fix what makes one process incomparable with another: threads, malloc, cuDNN's choices.
 
     glibc gives large blocks back to the system on every free, which slows models with large
     activations (the full-spectrum baseline above all) by up to 1.9 times; both thresholds are
     raised for every run alike.
     """
     torch.set_num_threads(threads)
+    torch.backends.cudnn.deterministic = True  # a resumed run repeats what it replaces
+    torch.backends.cudnn.benchmark = False
     try:
         libc = ctypes.CDLL("libc.so.6")
         libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)

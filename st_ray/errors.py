@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from difflib import get_close_matches
+from pathlib import Path
 
 
 class StRayError(Exception):
@@ -39,3 +41,19 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, known, n=1)
     hint = f" did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r};{hint} known: {', '.join(known)}"
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Around what writes a file or a directory.
+
+    Raises:
+        OutputError: It cannot be written: no space, no permission, not there any more.
+    """
+    try:
+        yield
+    except OSError as problem:
+        raise OutputError(
+            f"cannot write {path}: {problem.strerror or problem}; free space there or choose "
+            "another --out"
+        ) from None

@@ -11,8 +11,9 @@ Events are dicts with a "kind":
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,9 +89,9 @@ class Progress:
     def __init__(self, console: Console) -> None:
         self._console = console
         self._total = 0
-        self._done = 0
-        self._spent: list[float] = []
-        self._last = 0.0
+        self._stages: Sequence[PlannedStage] = ()
+        self._rows: list[EpochRow] = []
+        self._begun = 0.0
 
     def __call__(self, event: Event) -> None:
         """Print an event."""
@@ -100,14 +101,15 @@ class Progress:
         elif kind == "plan":
             self._plan(event["stages"])
         elif kind == "started":
-            self._total, self._done = event["epochs"], event["epoch"]
-            if self._done:
-                self._console.print(f"  going on after epoch {self._done}", highlight=False)
-            self._last = time.monotonic()
+            self._total, done = event["epochs"], event["epoch"]
+            if done:
+                self._console.print(f"  going on after epoch {done}", highlight=False)
+            self._rows, self._begun = [], time.monotonic()
         elif kind == "epoch":
             self._epoch(event["row"])
 
-    def _plan(self, stages: tuple[PlannedStage, ...]) -> None:
+    def _plan(self, stages: Sequence[PlannedStage]) -> None:
+        self._stages = stages
         for number, stage in enumerate(stages, 1):
             self._console.print(
                 f"  stage {number}: {stage.components} channels, "
@@ -116,16 +118,32 @@ class Progress:
             )
 
     def _epoch(self, row: EpochRow) -> None:
-        now = time.monotonic()
-        self._spent.append(now - self._last)
-        self._last = now
-        recent = self._spent[-5:]
-        left = (self._total - row.epoch) * sum(recent) / len(recent)
+        self._rows.append(row)
+        left = seconds_left(self._stages, self._rows, time.monotonic() - self._begun)
         self._console.print(
             f"  epoch {row.epoch}/{self._total}  stage {row.stage + 1}  loss {row.loss:.4f}  "
             f"validation OA {row.validation_accuracy:7.2%}  about {left:.0f} s left",
             highlight=False,
         )
+
+
+def seconds_left(stages: Sequence[PlannedStage], rows: Sequence[EpochRow], elapsed: float) -> float:
+    """Seconds that the epochs still to come will take.
+
+    A stage's epochs take time as the square root of their estimated cost, about what is seen on
+    small scenes, at the rate measured in the latest stage; what passes beside training
+    (validation, checkpoints) comes on top.
+
+    Args:
+        stages: As planned.
+        rows: The epochs of this session, in order, at least one.
+        elapsed: Wall-clock seconds since its training began.
+    """
+    costs = [math.sqrt(stage.cost / stage.epochs) for stage in stages for _ in range(stage.epochs)]
+    latest = [row for row in rows if row.stage == rows[-1].stage]
+    rate = sum(row.seconds for row in latest) / sum(costs[row.epoch - 1] for row in latest)
+    beside = elapsed / sum(row.seconds for row in rows)
+    return rate * beside * sum(costs[rows[-1].epoch :])
 
 
 _PHASES = {

@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
-import os
 import time
+from itertools import count
 from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from filelock import FileLock, Timeout
 
 from st_ray.config import RunSpec, differences, load_spec, save_spec, spec_from_table
-from st_ray.errors import OutputError
+from st_ray.errors import OutputError, writing
 from st_ray.learn.curriculum import Curriculum, load_curriculum, save_curriculum
 
 RUN_FILE = "run.toml"
 CURRICULUM_FILE = "curriculum.toml"
 REPORT_FILE = "report.json"
+LOCK_FILE = ".lock"
+DEFAULT_FOLDER = Path("runs")
 
 
 class RunFolder:
-    """Paths of one run.
+    """The directory of one run, which no other run may use at the same time.
+
+    A context: it is locked inside, and removed afterwards if nothing was written to it. The lock
+    ends with the process that holds it, however that ends.
 
     Attributes:
         path: Absolute path of the directory.
@@ -24,6 +33,45 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path.absolute()
+        self._lock = FileLock(self.path / LOCK_FILE, timeout=0)
+
+    def __enter__(self) -> Self:
+        """Lock it.
+
+        Raises:
+            OutputError: Another run holds it, or it cannot be written.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            self._lock.acquire()
+        except Timeout:
+            raise OutputError(
+                f"another run is writing to {self.path}; wait for it, or choose another --out"
+            ) from None
+        except NotImplementedError:  # a file system without locks
+            pass
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {self.path}: {error.strerror}; choose a writable --out"
+            ) from None
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Unlock it; remove it, and runs/ above it, if empty."""
+        self._lock.release()
+        try:
+            if [entry.name for entry in self.path.iterdir()] == [LOCK_FILE]:
+                (self.path / LOCK_FILE).unlink()
+            self.path.rmdir()
+            if self.path.parent == DEFAULT_FOLDER.absolute():
+                self.path.parent.rmdir()
+        except OSError:
+            return
 
     @property
     def report(self) -> Path:
@@ -56,10 +104,12 @@ class RunFolder:
         return (self.path / RUN_FILE).is_file()
 
     def begin(self, spec: RunSpec, curriculum: Curriculum) -> None:
-        """Record what is about to be trained; all input has been checked by now."""
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
-        save_curriculum(curriculum, self.path / CURRICULUM_FILE)
-        save_spec(spec, self.path / RUN_FILE)
+        """Record what is about to be trained, once; all input has been checked by now."""
+        with writing(self.path):
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            if not self.started:
+                save_curriculum(curriculum, self.path / CURRICULUM_FILE)
+                save_spec(spec, self.path / RUN_FILE)
 
     def recorded_spec(self) -> RunSpec:
         """The spec of the run that began here."""
@@ -69,39 +119,47 @@ class RunFolder:
         """The curriculum of the run that began here."""
         return load_curriculum(self.path / CURRICULUM_FILE)
 
-    def leave_if_empty(self) -> None:
-        """Remove the directory again if nothing was written to it."""
-        try:
-            self.path.rmdir()
-        except OSError:
-            return
 
-
-def claim_folder(spec: RunSpec, *, resume: bool) -> RunFolder:
-    """Make sure that a run may write to its output directory.
+def find_folder(spec: RunSpec, *, resume: bool) -> RunFolder:
+    """The output directory of a run, to be entered before anything is written.
 
     Raises:
-        OutputError: It holds another run, or cannot be written; or there is nothing to resume.
+        OutputError: It holds another run, or there is nothing to resume.
     """
-    if spec.out is None and resume:
-        raise OutputError("--resume needs --out DIR, the directory of the run to go on with")
-    folder = RunFolder(Path(spec.out or default_out(spec)))
+    if spec.out is None:
+        if resume:
+            raise OutputError("--resume needs --out DIR, the directory of the run to go on with")
+        return RunFolder(Path(default_out(spec)))
+    folder = RunFolder(Path(spec.out))
     if resume:
         _require_same(spec, folder)
-    if folder.started and not resume:
+    elif folder.started or folder.report.exists():
         state = "a finished" if folder.report.exists() else "an unfinished"
-        raise OutputError(
-            f"{folder.path} holds {state} run; pass --resume to go on with it, "
-            "or choose another --out"
-        )
-    _require_writable(folder.path)
+        remedy = "pass --resume to go on with it, or choose" if folder.started else "choose"
+        raise OutputError(f"{folder.path} holds {state} run; {remedy} another --out")
     return folder
 
 
 def default_out(spec: RunSpec) -> str:
-    """A new directory under runs/, named after scene, backbone, curriculum and time."""
+    """Make a new directory under runs/, named after scene, backbone, curriculum, seed and time.
+
+    Raises:
+        OutputError: It cannot be made.
+    """
     names = Path(spec.scene.name).stem, spec.backbone.rpartition(":")[2], Path(spec.curriculum).stem
-    return str(Path("runs") / "-".join((*names, time.strftime("%Y%m%d-%H%M%S"))))
+    stem = "-".join((*names, f"seed{spec.seed}", time.strftime("%Y%m%d-%H%M%S")))
+    for number in count(1):
+        path = DEFAULT_FOLDER / (stem if number == 1 else f"{stem}-{number}")
+        try:
+            path.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise OutputError(
+                f"cannot write to {path.absolute()}: {error.strerror}; choose a writable --out"
+            ) from None
+        return str(path)
+    raise AssertionError  # count() does not end
 
 
 def _require_same(spec: RunSpec, folder: RunFolder) -> None:
@@ -113,15 +171,3 @@ def _require_same(spec: RunSpec, folder: RunFolder) -> None:
             f"{folder.path} holds a run with other settings ({', '.join(changed)}); "
             "resume with the same ones, or train into another --out"
         )
-
-
-def _require_writable(path: Path) -> None:
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        probe = path / f".probe_{os.getpid()}"
-        probe.touch()
-        probe.unlink()
-    except OSError as error:
-        raise OutputError(
-            f"cannot write to {path}: {error.strerror}; choose a writable --out"
-        ) from None

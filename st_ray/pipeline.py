@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,28 +17,28 @@ from st_ray.compose import RunResult, compose_report
 from st_ray.config import RunSpec, anchor
 from st_ray.engine import Engine, open_engine
 from st_ray.events import Fanout, TensorBoard
+from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.curriculum import Curriculum, PlannedStage, find_curriculum, plan
 from st_ray.learn.fit import BuildModel, BuildOptimizer, Job, Listen
 from st_ray.learn.loop import Loss
 from st_ray.learn.outcome import Outcome
-from st_ray.output import RunFolder, claim_folder
+from st_ray.output import RunFolder, find_folder
+from st_ray.recipe import Recipe, check_stages, settle_recipe
 from st_ray.report import Report, false_colour, write_report
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene, open_scene
 from st_ray.spectral.split import split_labels
 from st_ray.spectral.tiles import plan_tiles
 from st_ray.steps import (
-    Recipe,
     bundle_model,
     check_samples,
-    check_stages,
+    epochs_done,
     fit_basis,
     inspect_bands,
     labelled_tiles,
     predict_scene,
     prepare_job,
     project_tiles,
-    settle_recipe,
 )
 
 
@@ -58,7 +58,8 @@ def run_curriculum(
         spec: What to run.
         backbone: A builder called with components=, patch_size=, classes=, in place of
             `spec.backbone` (which then only names it).
-        loss: (logits (M, C), targets (M,)) -> mean loss, in place of `spec.train.loss`.
+        loss: (logits (M, C), targets (M,)) -> scalar loss of the global batch, in place of
+            `spec.train.loss`.
         optimizer: (parameters, learning rate) -> optimizer, in place of `spec.train.optimizer`.
         resume: Go on with the run in `spec.out`.
         listen: Called with a dict for every phase and epoch (see `st_ray.events`).
@@ -72,19 +73,15 @@ def run_curriculum(
     """
     spec = anchor(spec)
     run = _Run(spec, Fanout(listen))
-    recipe = settle_recipe(spec, backbone, loss, optimizer)
-    folder = claim_folder(spec, resume=resume)
-    try:
+    with find_folder(spec, resume=resume) as folder, closing(run.listen):
+        recipe = settle_recipe(spec, backbone, loss, optimizer)
         if folder.report.exists():
             return Report.load(folder.report)
         scene = open_scene(spec.scene)
         engine = open_engine(spec.cluster, verbose=verbose)
-        _settle_stages(recipe, spec, engine, scene, folder)  # wrong ones end before Ray starts
+        run.settle(recipe, engine, scene, folder)  # wrong stages end before Ray starts
         with run.starting(engine):
             return _run(run, recipe, engine, folder, scene)
-    finally:
-        run.listen.close()
-        folder.leave_if_empty()
 
 
 def _run(
@@ -98,7 +95,7 @@ def _run(
     tiles = plan_tiles(scene.labels.shape, spec.tiles)
     with run.clock("statistics"):
         scene, verdict, notes = inspect_bands(engine, scene, tiles, spec)
-        curriculum, stages = _settle_stages(recipe, spec, engine, scene, folder)
+        curriculum, stages = run.settle(recipe, engine, scene, folder)
         split = split_labels(scene.labels, spec.split, spec.seed, curriculum.patch_size)
         check_samples(split, engine.workers)
         basis = fit_basis(engine, scene, split, tiles, curriculum, stages, spec)
@@ -117,7 +114,7 @@ def _run(
     result = RunResult(
         scene=scene,
         verdict=verdict,
-        notes=notes,
+        notes=(*notes, *run.notes),
         split=split,
         curriculum=curriculum,
         stages=stages,
@@ -127,6 +124,7 @@ def _run(
         workers=engine.workers,
         device=engine.device,
         folder=folder.path,
+        brought=recipe.brought,
     )
     report = compose_report(spec, result)
     write_report(
@@ -145,39 +143,22 @@ def _picture(scene: Scene) -> NDArray[np.uint8]:
     return false_colour(scene.cube.select(scene.false_colour).read(everything, everything))
 
 
-def _settle_stages(
-    recipe: Recipe, spec: RunSpec, engine: Engine, scene: Scene, folder: RunFolder
-) -> tuple[Curriculum, tuple[PlannedStage, ...]]:
-    """The curriculum and its stages for the scene's bands as they are known so far."""
-    bands = scene.cube.shape[2]
-    if folder.started:
-        curriculum = folder.recorded_curriculum()
-    else:
-        curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size)
-    stages = plan(
-        curriculum,
-        bands=bands,
-        patch_size=spec.patch_size,
-        full_epochs=spec.epochs,
-        beta=spec.beta,
-        batch_size=spec.train.batch_size,
-    )
-    check_stages(recipe, spec, stages, len(scene.classes), engine.workers)
-    return curriculum, stages
-
-
 def _train(run: _Run, engine: Engine, job: Job, stack: TileStack, folder: RunFolder) -> Outcome:
     """Train, and tell start-up, training and the last scoring apart."""
-    begun = time.time()
+    done = epochs_done(job)
     run.listen({"kind": "plan", "stages": job.stages})
     run.listen.add(TensorBoard(folder.tensorboard))
+    begun = time.time()
     with run.clock("train"):
-        engine.train(job, stack, run.listen)
+        if not Outcome.exists(job.folder, job.fingerprint):
+            engine.train(job, stack, run.listen)
     outcome = Outcome.load(job.folder)
-    waited = max(0.0, (run.listen.training_started or begun) - begun)
-    run.seconds["startup"] += waited
-    run.seconds["train"] -= waited + outcome.evaluate_seconds
-    run.seconds["evaluate"] = outcome.evaluate_seconds
+    if run.listen.training_started is not None:
+        waited = max(0.0, run.listen.training_started - begun)
+        run.seconds["startup"] += waited
+        run.seconds["train"] -= waited + outcome.evaluate_seconds
+        run.seconds["evaluate"] = outcome.evaluate_seconds
+    run.resume_clock(outcome.history[:done])
     return outcome
 
 
@@ -189,6 +170,42 @@ class _Run:
     listen: Fanout
     started: float = field(default_factory=time.perf_counter)
     seconds: dict[str, float] = field(default_factory=dict)
+    before: float = 0.0
+    notes: tuple[str, ...] = ()
+    checked: tuple[object, ...] = ()
+
+    def settle(
+        self, recipe: Recipe, engine: Engine, scene: Scene, folder: RunFolder
+    ) -> tuple[Curriculum, tuple[PlannedStage, ...]]:
+        """The curriculum and its stages, for the bands and workers as they are known so far."""
+        spec, bands = self.spec, scene.cube.shape[2]
+        if folder.started:
+            curriculum = folder.recorded_curriculum()
+        else:
+            curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size)
+        stages = plan(
+            curriculum,
+            bands=bands,
+            patch_size=spec.patch_size,
+            full_epochs=spec.epochs,
+            beta=spec.beta,
+            batch_size=spec.train.batch_size,
+        )
+        facts = (stages, len(scene.classes), engine.workers)
+        if facts != self.checked:
+            self.notes = check_stages(recipe, spec, *facts)
+            self.checked = facts
+        return curriculum, stages
+
+    def resume_clock(self, earlier: tuple[EpochRow, ...]) -> None:
+        """Add the epochs that an earlier process of this run trained."""
+        if earlier:
+            self.before = sum(row.seconds for row in earlier)
+            self.seconds["train"] += self.before
+            self.notes += (
+                f"resumed after epoch {len(earlier)}: the seconds count the epochs before it, "
+                "but no other work of the process that was cut off",
+            )
 
     @contextmanager
     def clock(self, phase: str) -> Iterator[None]:
@@ -213,4 +230,4 @@ class _Run:
 
     def totals(self) -> dict[str, float]:
         """Seconds by phase and in total, so far."""
-        return {**self.seconds, "total": time.perf_counter() - self.started}
+        return {**self.seconds, "total": time.perf_counter() - self.started + self.before}

@@ -1,12 +1,9 @@
-"""The arrows of the flow that run on an engine, and the ones that settle what is to be trained."""
+"""One function for each arrow of the flow between bands and map."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,15 +11,15 @@ from numpy.typing import NDArray
 
 from st_ray.config import RunSpec, fingerprint
 from st_ray.engine import Engine
-from st_ray.errors import SceneError, SpecError, SplitError
-from st_ray.learn.backbones import backbones, build_backbone, check_backbone
+from st_ray.errors import SplitError
+from st_ray.learn.backbones import backbones
 from st_ray.learn.bundle import ModelCard, PredictTiles, save_bundle
+from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.curriculum import Curriculum, PlannedStage
-from st_ray.learn.fit import BuildModel, BuildOptimizer, Job
-from st_ray.learn.loop import Loss
-from st_ray.learn.objectives import resolve_loss, resolve_optimizer
+from st_ray.learn.fit import Job
 from st_ray.learn.outcome import Outcome
 from st_ray.output import RunFolder
+from st_ray.recipe import Recipe
 from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
 from st_ray.spectral.basis import SpectralBasis, solve_basis, standardise_bands
 from st_ray.spectral.moments import SpectralMoments, merge_all
@@ -35,77 +32,6 @@ from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles
 
 # Whitening of a backbone that is not in the registry and says nothing of it.
 _USUAL_WHITENING = 0.5
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Recipe:
-    """What the method leaves open: architecture, loss and optimizer, by name or brought along.
-
-    Attributes:
-        build: (components=, patch_size=, classes=) -> module.
-        loss: (logits (M, C), targets (M,)) -> mean loss.
-        optimizer: (parameters, learning rate) -> optimizer.
-        own_build: The caller's builder, which a bundle cannot name; None if it goes by name.
-    """
-
-    build: BuildModel
-    loss: Loss
-    optimizer: BuildOptimizer
-    own_build: BuildModel | None = None
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """What the three are called, as far as they say."""
-        parts = (self.build, self.loss, self.optimizer)
-        return tuple(getattr(part, "__qualname__", type(part).__name__) for part in parts)
-
-
-def settle_recipe(
-    spec: RunSpec,
-    backbone: BuildModel | None,
-    loss: Loss | None,
-    optimizer: BuildOptimizer | None,
-) -> Recipe:
-    """Take what the caller brought, and the rest by name.
-
-    Raises:
-        SpecError: A name is unknown.
-    """
-    return Recipe(
-        build=backbone or _named_build(spec),
-        loss=loss or resolve_loss(spec.train.loss),
-        optimizer=optimizer or resolve_optimizer(spec.train.optimizer, spec.train.weight_decay),
-        own_build=backbone,
-    )
-
-
-def _named_build(spec: RunSpec) -> BuildModel:
-    options: dict[str, Any] = dict(spec.backbone_options)
-    return partial(build_backbone, spec.backbone, **options)
-
-
-def check_stages(
-    recipe: Recipe, spec: RunSpec, stages: Sequence[PlannedStage], classes: int, workers: int
-) -> None:
-    """Build every stage's model once, before anything expensive starts.
-
-    Raises:
-        StRayError: One cannot be built, or returns the wrong shape; or batches are too small to
-            be shared by the workers.
-    """
-    if classes < 2:
-        raise SceneError(f"the labels hold {classes} class; a classifier needs 2 or more")
-    for stage in stages:
-        if stage.batch_size < 2 * workers:
-            raise SpecError(
-                f"batch_size={stage.batch_size} is too small for {workers} workers; "
-                f"use at least {2 * workers}"
-            )
-        with torch.random.fork_rng(devices=[]):
-            model = recipe.build(
-                components=stage.components, patch_size=stage.patch_size, classes=classes
-            )
-        check_backbone(model, stage.components, stage.patch_size, classes, name=spec.backbone)
 
 
 def check_samples(split: Split, workers: int) -> None:
@@ -229,7 +155,13 @@ def prepare_job(
         train=spec.train,
         seed=spec.seed,
         fingerprint=fingerprint(
-            spec, stages, curriculum.axis, split.labels_sha256, _digest(split.parts), recipe.names
+            spec,
+            stages,
+            curriculum.axis,
+            split.labels_sha256,
+            _digest(split.parts),
+            _digest(_some_spectra(scene, split)),
+            recipe.identities,
         ),
         folder=folder.checkpoints,
         halo=halo,
@@ -239,8 +171,28 @@ def prepare_job(
     )
 
 
-def _digest(raster_HW: NDArray[np.uint8]) -> str:
-    return hashlib.sha256(raster_HW.tobytes()).hexdigest()
+def _some_spectra(scene: Scene, split: Split, most: int = 64) -> NDArray[np.float32]:
+    """Spectra of some training pixels (M, B): whether a file still holds the same scene."""
+    pixels_N2 = np.argwhere(split.train)
+    chosen_M2 = pixels_N2[:: -(-len(pixels_N2) // most)]
+    windows = [scene.cube.read(slice(r, r + 1), slice(c, c + 1)) for r, c in chosen_M2]
+    return np.concatenate(windows).reshape(len(windows), -1)
+
+
+def _digest(array: NDArray[np.generic]) -> str:
+    return hashlib.sha256(array.tobytes()).hexdigest()
+
+
+def epochs_done(job: Job) -> int:
+    """Epochs that an earlier process of the run has trained.
+
+    Raises:
+        OutputError: The folder's checkpoints belong to other settings.
+    """
+    if Outcome.exists(job.folder, job.fingerprint):
+        return job.epochs
+    found = latest_checkpoint(job.folder, job.fingerprint)
+    return found[1].epoch if found else 0
 
 
 def bundle_model(

@@ -94,17 +94,23 @@ def test_the_fingerprint_knows_what_decides_the_result() -> None:
 
 def test_files_are_named_by_absolute_path(tmp_path: Path, monkeypatch) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("cube.npy", "gt.npy", "mask.npy", "indian_pines"):
+    taken = ("indian_pines", "random", "disjoint", "default")  # names of ours come first
+    for name in ("cube.npy", "gt.npy", "mask.npy", "mine.toml", *taken):
         Path(name).touch()
     spec = RunSpec(
-        scene=SceneSpec(name="cube.npy", labels="gt.npy"), split=SplitSpec(kind="mask.npy")
+        scene=SceneSpec(name="cube.npy", labels="gt.npy"),
+        split=SplitSpec(kind="mask.npy"),
+        curriculum="mine.toml",
     )
     anchored = anchor(spec)
     assert anchored.scene.name == str(tmp_path / "cube.npy")
     assert anchored.scene.labels == str(tmp_path / "gt.npy")
     assert anchored.split.kind == str(tmp_path / "mask.npy")
+    assert anchored.curriculum == str(tmp_path / "mine.toml")
     assert anchor(anchored) == anchored
     assert anchor(RunSpec()) == RunSpec()
+    disjoint = RunSpec(split=SplitSpec(kind="disjoint"))
+    assert anchor(disjoint) == disjoint
 
 
 def test_differences_name_the_settings_that_decide_the_result() -> None:

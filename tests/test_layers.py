@@ -17,7 +17,8 @@ LAYERS = [
     ("config", "events"),
     ("report",),
     ("compose", "output", "engine"),
-    ("cluster", "steps"),
+    ("cluster", "recipe"),
+    ("steps",),
     ("pipeline",),
     ("cli",),
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -131,7 +132,35 @@ def test_a_run_cut_off_resumes_to_the_same_scores(spec, finished, tmp_path) -> N
         run_curriculum(here)
     with pytest.raises(OutputError, match=r"other settings \(epochs, seed\)"):
         run_curriculum(replace(here, seed=5, epochs=30), resume=True)
-    assert run_curriculum(here, resume=True).confusion == finished[0].confusion
+    report = run_curriculum(here, resume=True)
+    assert report.confusion == finished[0].confusion
+    assert any("resumed after epoch 3" in line for line in report.warnings)
+    stages = sum(stage.seconds for stage in report.stages)
+    assert report.seconds.total > report.seconds.train >= 0.95 * stages
+
+
+def test_a_run_cut_off_before_its_report_is_not_trained_again(spec, finished, tmp_path) -> None:
+    shutil.copytree(finished[1], tmp_path / "late")
+    (tmp_path / "late" / "report.json").unlink()
+    events = []
+    here = replace(spec, out=str(tmp_path / "late"))
+    report = run_curriculum(here, resume=True, listen=events.append)
+    assert not [event for event in events if event["kind"] in ("started", "epoch")]
+    assert report.confusion == finished[0].confusion
+    assert min(vars_of(report.seconds)) >= 0
+
+
+def test_a_scene_that_changed_is_not_resumed(spec, scene_files, tmp_path) -> None:
+    cube = tmp_path / "cube.npy"
+    np.save(cube, scene_files.values)
+    here = replace(
+        spec, scene=replace(spec.scene, name=str(cube)), out=str(tmp_path / "out"), map=False
+    )
+    run_curriculum(here)
+    (tmp_path / "out" / "report.json").unlink()
+    np.save(cube, scene_files.values[::-1])
+    with pytest.raises(OutputError, match="other settings"):
+        run_curriculum(here, resume=True)
 
 
 def test_a_saved_split_repeats_a_run(spec, finished, tmp_path) -> None:

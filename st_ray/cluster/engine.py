@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import ray
 import ray.data
+import torch
 from numpy.typing import NDArray
 
 from st_ray import errors
 from st_ray.cluster.session import Session, root_cause
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
-from st_ray.engine import crop_or_nothing
+from st_ray.engine import choose_device, crop_or_nothing
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Job, Listen
 from st_ray.spectral.patches import TileStack
@@ -32,13 +34,13 @@ class RayEngine:
     def __init__(self, spec: ClusterSpec, *, verbose: bool) -> None:
         self.spec = spec
         self.workers = spec.workers or 1
-        self.device: str = spec.device
+        self.device: Literal["cpu", "cuda"] = "cpu"
         self._session = Session(verbose=verbose)
 
     def __enter__(self) -> Self:
         self._session.open()
         try:
-            self._require_resources()
+            self._settle()
         except SpecError:
             self._session.close()
             raise
@@ -62,7 +64,7 @@ class RayEngine:
         blocks = max(-(-len(tiles) // _TILES_PER_BLOCK), min(len(tiles), 2 * self._cpus()))
         run_block: Any = partial(_run_block, work=work, tiles=tuple(tiles))
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-            run_block, batch_size=None
+            run_block, batch_size=None, num_gpus=1 if getattr(work, "device", "") == "cuda" else 0
         )
         try:
             for batch in dataset.iter_batches(batch_size=None, prefetch_batches=1):
@@ -72,18 +74,35 @@ class RayEngine:
 
     def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
         """See `st_ray.engine.Engine.train`."""
-        train_on_workers(job, stack, self.spec, self.workers, listen)
+        spec = replace(self.spec, device=self.device, workers=self.workers)
+        train_on_workers(job, stack, spec, listen)
 
     def _cpus(self) -> int:
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
 
-    def _require_resources(self) -> None:
-        kind = "GPU" if self.device == "cuda" else "CPU"
-        there = int(ray.cluster_resources().get(kind, 0))
-        if self.workers > there:
+    def _settle(self) -> None:
+        """Choose device and workers by what the cluster has.
+
+        Raises:
+            SpecError: It has not enough; Ray would wait for it without end.
+        """
+        spec, cpus = self.spec, self._cpus()
+        gpus = int(ray.cluster_resources().get("GPU", 0))
+        if self._session.local and not torch.cuda.is_available():
+            gpus = 0  # a CPU build of torch
+        self.device = choose_device(spec.device, gpus)
+        usual = gpus if self.device == "cuda" else min(2, cpus)
+        self.workers = usual if spec.workers is None else spec.workers
+        threads = max(1, spec.threads)
+        most = cpus // threads
+        if self.device == "cuda":
+            most = min(most, gpus)
+        if self.workers > most:
+            each = f"{threads} CPU{'s' * (threads > 1)}" + " and a GPU" * (self.device == "cuda")
             raise SpecError(
-                f"--workers {self.workers} needs {self.workers} {kind}s, the Ray cluster has "
-                f"{there}; use --workers {there} or fewer"
+                f"--workers {self.workers}, each with {each}, exceed the Ray cluster's {cpus} CPUs "
+                f"and {gpus} GPUs; use --workers {most} or fewer"
+                + (", or a smaller cluster.threads" if threads > 1 else "")
             )
 
 

@@ -24,11 +24,16 @@ _QUIET = {"RAY_DATA_DISABLE_PROGRESS_BARS": "1", "RAY_TRAIN_ENABLE_PRINT_PATCH":
 
 
 class Session:
-    """A connection to Ray that is closed only if it was opened here."""
+    """A connection to Ray that is closed only if it was opened here.
+
+    Attributes:
+        local: Whether Ray is this machine's own, rather than a cluster named by RAY_ADDRESS.
+    """
 
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
         self._opened = False
+        self.local = not _address()
 
     def open(self) -> None:
         """Connect to RAY_ADDRESS or the cluster this job runs on, or start Ray locally.

@@ -9,7 +9,9 @@ and without Ray, and no epoch waits for Ray's polled `report()`.
 from __future__ import annotations
 
 import os
+import shutil
 import threading
+import traceback
 import uuid
 from collections.abc import Mapping
 from typing import Any
@@ -33,9 +35,7 @@ _FETCH_TIMEOUT_S = 600.0
 _POLL_S = 0.5
 
 
-def train_on_workers(
-    job: Job, stack: TileStack, spec: ClusterSpec, workers: int, listen: Listen
-) -> None:
+def train_on_workers(job: Job, stack: TileStack, spec: ClusterSpec, listen: Listen) -> None:
     """Run `fit` on Ray Train workers; hand their events to `listen` while they run.
 
     Raises:
@@ -43,6 +43,10 @@ def train_on_workers(
     """
     queue = Queue(actor_options={"num_cpus": 0})
     relay = _Relay(queue, listen)
+    # Of workers, and of Ray itself, which would otherwise try without end.
+    failures: dict[str, Any] = dict.fromkeys(
+        ("max_failures", "controller_failure_limit"), spec.max_failures
+    )
     trainer = ray.train.torch.TorchTrainer(
         _worker,
         train_loop_config={
@@ -53,26 +57,30 @@ def train_on_workers(
             "threads": spec.threads,
         },
         scaling_config=ScalingConfig(
-            num_workers=workers,
+            num_workers=spec.workers or 1,
             use_gpu=spec.device == "cuda",
             resources_per_worker={"CPU": max(1, spec.threads)},
         ),
         run_config=RunConfig(
             name=f"fit-{uuid.uuid4().hex[:8]}",
             storage_path=str(job.folder / "ray"),
-            failure_config=FailureConfig(max_failures=spec.max_failures),
+            failure_config=FailureConfig(**failures),
         ),
     )
     relay.start()
+    broken: Exception | None = None
     try:
         trainer.fit()
     except ray.train.TrainingFailedError as error:
-        raise TrainingError(f"training failed: {root_cause(error)}") from error
+        broken = error
     finally:
         relay.stop()
         queue.shutdown(force=True)
-    if relay.failure:
-        raise relay.failure
+    if relay.failure:  # says more than what its peers then died of
+        raise relay.failure from broken
+    if broken:
+        raise TrainingError(f"training failed: {root_cause(broken)}") from broken
+    shutil.rmtree(job.folder / "ray", ignore_errors=True)  # Ray's own notes of a finished run
     if not Outcome.exists(job.folder, job.fingerprint):
         raise TrainingError(
             f"the workers ended without a result in {job.folder}; is it on storage that all "
@@ -83,7 +91,8 @@ def train_on_workers(
 def _worker(config: dict[str, Any]) -> None:
     """What every Ray Train worker runs.
 
-    Bad input is told to the driver rather than raised: Ray would restart the workers for it.
+    What would fail again is told to the driver rather than raised: Ray would restart the workers
+    for it. A RuntimeError may be a lost peer's, and is Ray's to retry.
     """
     context = ray.train.get_context()
     threads = config["threads"] or (os.cpu_count() or 1) // context.get_local_world_size()
@@ -99,6 +108,11 @@ def _worker(config: dict[str, Any]) -> None:
     except StRayError as error:
         if peers.rank == 0:
             queue.put({"kind": "failed", "message": str(error)})
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        traceback.print_exc()  # --verbose shows it
+        queue.put(
+            {"kind": "failed", "message": f"training failed: {type(error).__name__}: {error}"}
+        )
 
 
 class _Tell:

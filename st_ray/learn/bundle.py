@@ -20,6 +20,7 @@ from torch import nn
 from st_ray.errors import SceneError
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.checkpoint import load_weights
+from st_ray.learn.drafts import writing_tensors
 from st_ray.learn.loop import PatchSource, predict, stack_tensor
 from st_ray.learn.parallel import Peers
 from st_ray.spectral.basis import SpectralBasis
@@ -61,11 +62,16 @@ Build = Callable[..., nn.Module]
 
 
 def save_bundle(folder: Path, weights: Path, basis: SpectralBasis, card: ModelCard) -> None:
-    """Write folder/weights.safetensors, basis.safetensors and model.json."""
-    folder.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(weights, folder / "weights.safetensors")
-    basis.save(folder / "basis.safetensors")
-    (folder / "model.json").write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
+    """Write folder/weights.safetensors, basis.safetensors and model.json.
+
+    Raises:
+        OutputError: One cannot be written.
+    """
+    with writing_tensors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(weights, folder / "weights.safetensors")
+        basis.save(folder / "basis.safetensors")
+        (folder / "model.json").write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
 
 
 def load_bundle(

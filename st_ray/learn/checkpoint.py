@@ -6,8 +6,8 @@ them too. A checkpoint appears by a rename: one that exists is whole.
 
 from __future__ import annotations
 
+import io
 import json
-import os
 import shutil
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -18,6 +18,7 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from st_ray.errors import OutputError
+from st_ray.learn.drafts import drafting
 
 _KEEP = 2
 
@@ -67,16 +68,18 @@ class Position:
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer_state: dict[str, Any], position: Position
 ) -> Path:
-    """Write folder/epoch_NNNN and drop all but the newest two."""
+    """Write folder/epoch_NNNN and drop all but the newest two.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     final = folder / f"epoch_{position.epoch:05d}"
-    draft = folder / f".draft_{os.getpid()}"
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
-    save_model(model, str(draft / "weights.safetensors"))
-    torch.save(optimizer_state, draft / "optimizer.pt")
-    (draft / "position.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
-    shutil.rmtree(final, ignore_errors=True)
-    draft.rename(final)
+    state = io.BytesIO()  # torch's own file writer tells a full disk as a RuntimeError
+    torch.save(optimizer_state, state)
+    with drafting(final) as draft:
+        save_model(model, str(draft / "weights.safetensors"))
+        (draft / "optimizer.pt").write_bytes(state.getbuffer())
+        (draft / "position.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
     for old in _checkpoints(folder)[:-_KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return final

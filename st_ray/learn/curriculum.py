@@ -17,6 +17,8 @@ import numpy as np
 import tomli_w
 
 from st_ray.errors import SpecError, unknown_name
+from st_ray.spectral.files import replacing
+from st_ray.spectral.patches import check_odd
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -38,10 +40,7 @@ class Stage:
     def __post_init__(self) -> None:
         if self.components is not None and self.components < 1:
             raise SpecError(f"stage components={self.components}: expected at least 1")
-        if self.patch_size < 1 or self.patch_size % 2 == 0:
-            raise SpecError(
-                f"stage patch_size={self.patch_size}: expected an odd number of pixels, such as 9"
-            )
+        check_odd(self.patch_size, "stage patch_size")
         if not 0.0 < self.share < float("inf"):
             raise SpecError(f"stage share={self.share}: expected a positive number")
         if self.batch_size is not None and self.batch_size < 2:
@@ -123,7 +122,8 @@ def plan(
     Args:
         curriculum: The stages.
         bands: D, the scene's usable bands.
-        patch_size: B, the full patch that cost is measured against, pixels.
+        patch_size: B, the full patch that cost is measured against, pixels; a stage's larger
+            patch takes its place.
         full_epochs: T0.
         beta: Share of T0; None for the curriculum's own.
         batch_size: Global batch of stages that set none.
@@ -147,6 +147,7 @@ def plan(
                 f"curriculum {curriculum.name!r}: {stage.components} components exceed the "
                 f"scene's {bands} usable bands; set components <= {bands}"
             )
+    patch_size = max(patch_size, curriculum.patch_size)
     epochs = share_out(total, [stage.share for stage in curriculum.stages])
     return tuple(
         PlannedStage(
@@ -276,4 +277,5 @@ def save_curriculum(curriculum: Curriculum, path: Path) -> None:
         for stage in curriculum.stages
     ]
     table = {"name": curriculum.name, "beta": curriculum.beta, "axis": curriculum.axis}
-    path.write_text(tomli_w.dumps({**table, "stage": stages}), encoding="utf-8")
+    with replacing(path) as file:
+        tomli_w.dump({**table, "stage": stages}, file)

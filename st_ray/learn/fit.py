@@ -10,6 +10,7 @@ import math
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,7 @@ from st_ray.learn.loop import (
     stack_tensor,
     train_epoch,
 )
+from st_ray.learn.objectives import to_device
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers, Share, globalise
 from st_ray.spectral.patches import Samples, TileStack
@@ -62,7 +64,7 @@ class TrainSpec:
         optimizer: "adamw", "adam", "sgd", or "package.module:function" called with
             (parameters, learning_rate).
         loss: "cross_entropy", or "package.module:function" called with (logits (M, C),
-            targets (M,)) and returning the mean over the batch.
+            targets (M,)) and returning the scalar loss of the global batch.
     """
 
     learning_rate: float = 1e-3
@@ -91,7 +93,7 @@ class Job:
         stages: The planned curriculum.
         classes: Number of classes C.
         build: (components=, patch_size=, classes=) -> module.
-        loss: (logits, targets) -> mean loss.
+        loss: (logits (M, C), targets (M,)) -> scalar loss of the global batch.
         optimizer: (parameters, learning rate) -> optimizer.
         train: The optimisation's numbers.
         seed: Of initialisation, shuffles and dropout.
@@ -198,7 +200,7 @@ class _Learner:
             epoch=epoch + 1,
             stage=self.index,
             loss=stats.loss,
-            learning_rate=self.optimizer.param_groups[0]["lr"],
+            learning_rate=float(self.optimizer.param_groups[0]["lr"]),
             validation_loss=loss,
             validation_accuracy=confusion.overall_accuracy,
             seconds=stats.seconds,
@@ -221,10 +223,11 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
 
     Raises:
         TrainingError: The loss diverged.
-        OutputError: The checkpoints belong to other settings.
+        OutputError: The checkpoints belong to other settings, or cannot be written.
     """
     if Outcome.exists(job.folder, job.fingerprint):
         return
+    job = replace(job, loss=to_device(job.loss, device))
     values = stack_tensor(stack, device)
     position = Position(fingerprint=job.fingerprint)
     learner: _Learner | None = None
@@ -240,12 +243,15 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
             learner = _Learner(job, index, values, peers, learner)
         row = learner.train(epoch)
         position = replace(position, epoch=epoch + 1, stage=index, history=(*position.history, row))
+        peers.on_first(partial(_save, job.folder, learner, position))
         if peers.rank == 0:
-            save_checkpoint(job.folder, learner.model, learner.optimizer.state_dict(), position)
             listen({"kind": "epoch", "row": row})
-        peers.wait()
     assert learner is not None  # a plan has at least one epoch
     _finish(job, learner, position)
+
+
+def _save(folder: Path, learner: _Learner, position: Position) -> None:
+    save_checkpoint(folder, learner.model, learner.optimizer.state_dict(), position)
 
 
 def _finish(job: Job, learner: _Learner, position: Position) -> None:
@@ -254,14 +260,12 @@ def _finish(job: Job, learner: _Learner, position: Position) -> None:
         evaluate(learner.model, learner.source(samples), job.loss, job.classes, learner.peers)[0]
         for samples in (job.validation_samples, job.test_samples)
     ]
-    if learner.peers.rank == 0:
-        outcome = Outcome(
-            fingerprint=job.fingerprint,
-            history=position.history,
-            validation=scores[0],
-            test=scores[1],
-            parameters=sum(parameter.numel() for parameter in learner.model.parameters()),
-            evaluate_seconds=time.perf_counter() - started,
-        )
-        outcome.save(job.folder, learner.model)
-    learner.peers.wait()
+    outcome = Outcome(
+        fingerprint=job.fingerprint,
+        history=position.history,
+        validation=scores[0],
+        test=scores[1],
+        parameters=sum(p.numel() for p in learner.model.parameters() if p.requires_grad),
+        evaluate_seconds=time.perf_counter() - started,
+    )
+    learner.peers.on_first(partial(outcome.save, job.folder, learner.model))

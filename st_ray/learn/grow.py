@@ -13,7 +13,6 @@ copies too; None for the rule above. ``name`` is relative to the module.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -23,21 +22,8 @@ from torch.optim import Optimizer
 from st_ray.errors import SpecError
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Growth:
-    """What a hand-over did.
-
-    Attributes:
-        copied: Names of parameters and buffers of unchanged shape.
-        grown: Names of those that became larger.
-    """
-
-    copied: tuple[str, ...]
-    grown: tuple[str, ...]
-
-
 @torch.no_grad()
-def grow(old: Mapping[str, Tensor], new: nn.Module) -> Growth:
+def grow(old: Mapping[str, Tensor], new: nn.Module) -> None:
     """Carry the weights and buffers of an old model into a new one, in place.
 
     Either everything is carried or, on an error, nothing.
@@ -45,9 +31,6 @@ def grow(old: Mapping[str, Tensor], new: nn.Module) -> Growth:
     Args:
         old: The old model's ``state_dict()``.
         new: A freshly initialised model, each dimension of each parameter as large or larger.
-
-    Returns:
-        The names that were copied and grown.
 
     Raises:
         SpecError: A parameter is missing, extra, smaller than before or of another rank.
@@ -57,8 +40,6 @@ def grow(old: Mapping[str, Tensor], new: nn.Module) -> Growth:
     carried = {name: _carry(new, name, tensor, targets[name]) for name, tensor in old.items()}
     for name, tensor in carried.items():
         targets[name].copy_(tensor)
-    grown = tuple(name for name in old if old[name].shape != targets[name].shape)
-    return Growth(copied=tuple(name for name in old if name not in grown), grown=grown)
 
 
 @torch.no_grad()

@@ -19,9 +19,11 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from st_ray.learn.metrics import Confusion
+from st_ray.learn.objectives import is_sample_mean
 from st_ray.learn.parallel import Peers, Share
 from st_ray.spectral.patches import Samples, TileStack
 
+# (logits (M, C), targets (M,)) -> scalar loss of the global batch.
 Loss = Callable[[Tensor, Tensor], Tensor]
 
 # Batches of an evaluation hold no gradients, so they may be larger than training's.
@@ -33,7 +35,7 @@ class EpochStats:
     """What one epoch did.
 
     Attributes:
-        loss: Mean training loss over the samples.
+        loss: Training loss, the mean over batches weighted by their size.
         samples: Samples seen by all workers.
         seconds: Wall-clock.
     """
@@ -119,9 +121,9 @@ def even_batches(order_N: NDArray[np.int64], batch_size: int) -> list[NDArray[np
 
 def my_share(batch_M: NDArray[np.int64], peers: Peers, share: Share) -> Tensor:
     """This worker's rows of a global batch; `share` is updated to describe them."""
-    cuts = [len(batch_M) * rank // peers.world for rank in (peers.rank, peers.rank + 1)]
-    share.total, share.start, share.count = len(batch_M), cuts[0], cuts[1] - cuts[0]
-    return torch.from_numpy(batch_M[cuts[0] : cuts[1]])
+    start, stop = peers.rows(len(batch_M))
+    share.total, share.start, share.count = len(batch_M), start, stop - start
+    return torch.from_numpy(batch_M[start:stop])
 
 
 def schedule(progress: float, warmup: float) -> float:
@@ -157,14 +159,16 @@ def train_epoch(
 ) -> EpochStats:
     """Train once over some global batches.
 
-    The gradient is that of the global batch's mean loss however many workers share it.
+    The gradient is that of the global batch's loss however many workers share it. A mean over
+    samples is a mean of the workers' means, which DDP takes; for any other loss every worker
+    gathers the others' logits and computes the whole.
 
     Args:
         model: Wrapped by `Peers.wrap`, its layers by `globalise`.
         source: The stage's patches.
         batches: Global batches of sample indices.
         optimizer: Holds the model's parameters; see `remember_rates`.
-        loss_function: (logits (M, C), targets (M,)) -> mean loss.
+        loss_function: (logits (M, C), targets (M,)) -> scalar loss of the global batch.
         factor_at: Factor of the learning rate as a function of the epoch's progress, 0..1.
         share: The one the model's layers were given.
         peers: The workers.
@@ -173,13 +177,18 @@ def train_epoch(
     model.train()
     device = source.targets_N.device
     total = torch.zeros((), device=device)
+    whole = peers.world > 1 and not is_sample_mean(loss_function)
     for step, batch_M in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor_at((step + 0.5) / len(batches))
         patches, targets_M = source.gather(my_share(batch_M, peers, share).to(device))
         optimizer.zero_grad(set_to_none=True)
-        loss = loss_function(model(patches), targets_M)
-        (loss * (share.count * peers.world / share.total)).backward()
+        logits, scale = model(patches), share.count * peers.world / share.total
+        if whole:
+            logits, scale = peers.gather(logits, share.total), float(peers.world)
+            targets_M = source.targets_N[torch.from_numpy(batch_M).to(device)]
+        loss = loss_function(logits, targets_M)
+        (loss * scale).backward()
         optimizer.step()
         total += loss.detach() * share.count
     samples = sum(len(batch_M) for batch_M in batches)
@@ -194,8 +203,7 @@ def train_epoch(
 def predict(model: nn.Module, source: PatchSource, peers: Peers) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and targets of this worker's share of the samples, batch by batch."""
     model.eval()
-    cuts = [len(source) * rank // peers.world for rank in (peers.rank, peers.rank + 1)]
-    index_N = torch.arange(cuts[0], cuts[1], device=source.targets_N.device)
+    index_N = torch.arange(*peers.rows(len(source)), device=source.targets_N.device)
     for index_M in index_N.split(_EVALUATION_BATCH):
         if len(index_M) == 0:  # `split` cuts an empty tensor into one empty piece
             return
@@ -206,7 +214,11 @@ def predict(model: nn.Module, source: PatchSource, peers: Peers) -> Iterator[tup
 def evaluate(
     model: nn.Module, source: PatchSource, loss_function: Loss, classes: int, peers: Peers
 ) -> tuple[Confusion, float]:
-    """Confusion matrix and mean loss over all samples, summed over the workers."""
+    """Confusion matrix and loss over all samples, summed over the workers.
+
+    The loss is the mean over the evaluation's batches weighted by their size: for a loss that is
+    no mean over samples it depends, a little, on how they are cut.
+    """
     sums = torch.zeros(classes * classes + 1, dtype=torch.float64)
     for logits, targets_M in predict(model, source, peers):
         pairs = targets_M * classes + logits.argmax(dim=1)

@@ -3,7 +3,7 @@
 Source: Congalton 1991, "A review of assessing the accuracy of classifications of remotely sensed
 data", Remote Sensing of Environment 37, 35-46.
 
-Shape letters: N samples, C classes.
+Shape letter: C classes.
 """
 
 from __future__ import annotations
@@ -23,14 +23,6 @@ class Confusion:
     """
 
     counts_CC: NDArray[np.int64]
-
-    @classmethod
-    def of(
-        cls, truth_N: NDArray[np.int64], predicted_N: NDArray[np.int64], classes: int
-    ) -> Confusion:
-        """Count pairs of class indices 0..classes-1."""
-        flat = np.bincount(truth_N * classes + predicted_N, minlength=classes * classes)
-        return cls(flat.reshape(classes, classes).astype(np.int64))
 
     @property
     def overall_accuracy(self) -> float:

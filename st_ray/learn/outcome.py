@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from safetensors.torch import save_model
 from torch import nn
 
 from st_ray.learn.checkpoint import EpochRow
+from st_ray.learn.drafts import drafting
 from st_ray.learn.metrics import Confusion
 
 _FOLDER = "outcome"
@@ -26,7 +26,7 @@ class Outcome:
         history: One row an epoch.
         validation: Confusion on the validation part after the last epoch.
         test: Confusion on the test part, scored once.
-        parameters: Number of weights of the last stage's model.
+        parameters: Number of trainable weights of the last stage's model.
         evaluate_seconds: Wall-clock of the last scoring.
     """
 
@@ -38,18 +38,19 @@ class Outcome:
     evaluate_seconds: float
 
     def save(self, folder: Path, model: nn.Module) -> None:
-        """Write folder/outcome with the weights beside the scores."""
-        draft = folder / ".draft_outcome"
-        shutil.rmtree(draft, ignore_errors=True)
-        draft.mkdir(parents=True)
-        save_model(model, str(draft / "weights.safetensors"))
+        """Write folder/outcome with the weights beside the scores.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
         table = {
             **asdict(self),
             "validation": self.validation.counts_CC.tolist(),
             "test": self.test.counts_CC.tolist(),
         }
-        (draft / "outcome.json").write_text(json.dumps(table), encoding="utf-8")
-        draft.rename(folder / _FOLDER)
+        with drafting(folder / _FOLDER) as draft:
+            save_model(model, str(draft / "weights.safetensors"))
+            (draft / "outcome.json").write_text(json.dumps(table), encoding="utf-8")
 
     @classmethod
     def exists(cls, folder: Path, fingerprint: str) -> bool:

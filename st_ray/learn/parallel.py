@@ -4,13 +4,14 @@ Averaged gradients alone are not enough: BatchNorm must see the statistics of th
 and Dropout must drop the same units however the batch is split. `globalise` swaps both for
 versions that do, without changing parameter names.
 
-Shape letters: M global batch, m this worker's share of it, C channels.
+Shape letters: M global batch, m this worker's share of it, C classes, W workers.
 """
 
 from __future__ import annotations
 
 import inspect
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -20,6 +21,10 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 from torch.nn.parallel import DistributedDataParallel
 
+from st_ray.errors import StRayError
+from st_ray.learn.batchnorm import global_batch_norm
+
+_DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 _SYNC_BUFFERS = ("forward_sync_buffers", "broadcast_buffers")
 
 
@@ -53,10 +58,41 @@ class Peers:
         options: dict[str, Any] = {switch: False}
         return DistributedDataParallel(model, static_graph=True, **options)
 
-    def wait(self) -> None:
-        """Return once every worker is here."""
+    def rows(self, total: int) -> tuple[int, int]:
+        """First and last-plus-one of this worker's rows of `total`; shares differ by at most 1."""
+        return total * self.rank // self.world, total * (self.rank + 1) // self.world
+
+    def gather(self, rows_mC: Tensor, total: int) -> Tensor:
+        """The rows (M, C) of all workers in order; only this worker's own carry a gradient."""
+        if self.world == 1:
+            return rows_mC
+        most = -(-total // self.world)
+        padded = rows_mC.new_zeros(most, *rows_mC.shape[1:])
+        padded[: len(rows_mC)] = rows_mC.detach()
+        all_W = [torch.empty_like(padded) for _ in range(self.world)]
+        dist.all_gather(all_W, padded)
+        for rank, rows in enumerate(all_W):
+            start, stop = replace(self, rank=rank).rows(total)
+            all_W[rank] = rows[: stop - start]
+        all_W[self.rank] = rows_mC
+        return torch.cat(all_W)
+
+    def on_first(self, act: Callable[[], object]) -> None:
+        """Act on rank 0 while the others wait.
+
+        Raises:
+            StRayError: On every worker, if the act raised one: nobody is left waiting.
+        """
+        failure: list[StRayError | None] = [None]
+        if self.rank == 0:
+            try:
+                act()
+            except StRayError as error:
+                failure = [error]
         if self.world > 1:
-            dist.barrier()
+            dist.broadcast_object_list(failure)
+        if failure[0] is not None:
+            raise failure[0]
 
 
 @dataclass(slots=True)
@@ -101,96 +137,14 @@ class GlobalDropout(nn.Module):
         noise = torch.rand((self.share.total * fold, *rest), device=x.device)
         rows = slice(self.share.start * fold, self.share.start * fold + x.shape[0])
         keep = (noise[rows] >= self.rate).to(x.dtype)
-        return x * keep / (1.0 - self.rate)
-
-
-class GlobalBatchNorm(_BatchNorm):
-    """BatchNorm over the global batch on any backend; torch's SyncBatchNorm is for GPUs only.
-
-    Two collectives a training step: small ones cost about 2 ms each over gloo, whatever they
-    carry, so a layer must not use more than it needs.
-    """
-
-    def _check_input_dim(self, input: Tensor) -> None:
-        del input
-
-    def forward(self, input: Tensor) -> Tensor:
-        """Normalise (m, C, ...) by the statistics of all workers' (M, C, ...)."""
-        if not self.training:
-            return super().forward(input)
-        normal, mean_C, var_C, count = _normalise_globally(input, self.eps)
-        self._track(mean_C, var_C, count)
-        if not self.affine:
-            return normal
-        shape = _per_channel(input)
-        return normal * self.weight.view(shape) + self.bias.view(shape)
-
-    @torch.no_grad()
-    def _track(self, mean_C: Tensor, var_C: Tensor, count: Tensor) -> None:
-        if self.running_mean is None or self.running_var is None:
-            return
-        if self.num_batches_tracked is not None:
-            self.num_batches_tracked += 1
-        rate = self.momentum
-        if rate is None:
-            rate = 1.0 / float(self.num_batches_tracked or 1)
-        self.running_mean.lerp_(mean_C, rate)
-        self.running_var.lerp_(var_C * (count / (count - 1)), rate)
-
-
-class _GlobalNormalisation(torch.autograd.Function):
-    """(x - mean) / sqrt(var + eps) over the global batch, and its gradient.
-
-    Means and variances of the workers are merged exactly (Chan et al. 1983, as the spectral
-    moments are); the gradient is that of Ioffe & Szegedy 2015, section 3, with global sums.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        channels, shape = x.shape[1], _per_channel(x)
-        var_C, mean_C = torch.var_mean(x, _other_axes(x), correction=0)
-        count = x.new_full((1,), x.numel() / channels)
-        mine = torch.cat([mean_C, var_C * count, count])
-        all_W = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
-        dist.all_gather(all_W, mine)
-        means_WC, scatter_WC, counts_W1 = torch.stack(all_W).split([channels, channels, 1], 1)
-        total = counts_W1.sum()
-        mean_C = (means_WC * counts_W1).sum(0) / total
-        between_C = (counts_W1 * (means_WC - mean_C).square()).sum(0)
-        var_C = (scatter_WC.sum(0) + between_C) / total
-        scale_C = (var_C + eps).rsqrt()
-        normal = (x - mean_C.view(shape)) * scale_C.view(shape)
-        ctx.save_for_backward(normal, scale_C, total)
-        ctx.mark_non_differentiable(mean_C, var_C, total)
-        return normal, mean_C, var_C, total
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
-        normal, scale_C, total = ctx.saved_tensors
-        grad, axes, shape = grads[0], _other_axes(normal), _per_channel(normal)
-        sums = torch.cat([grad.sum(axes), (grad * normal).sum(axes)])
-        dist.all_reduce(sums)
-        mean_C, along_C = (sums / total).chunk(2)
-        flat = grad - mean_C.view(shape) - normal * along_C.view(shape)
-        return flat * scale_C.view(shape), None
-
-
-def _normalise_globally(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    out: tuple[Tensor, Tensor, Tensor, Tensor]
-    out = _GlobalNormalisation.apply(x, eps)  # type: ignore[no-untyped-call]
-    return out
-
-
-def _other_axes(x: Tensor) -> list[int]:
-    return [axis for axis in range(x.ndim) if axis != 1]
-
-
-def _per_channel(x: Tensor) -> list[int]:
-    return [1, -1] + [1] * (x.ndim - 2)
+        return x * keep / ((1.0 - self.rate) or 1.0)
 
 
 def globalise(model: nn.Module, share: Share, peers: Peers) -> nn.Module:
     """Swap Dropout, and BatchNorm when there are several workers, for their global versions.
+
+    A layer that is held in several places stays one layer. See `local_randomness` for what is
+    left alone.
 
     Args:
         model: Any model; changed in place, parameters and their names stay.
@@ -200,23 +154,50 @@ def globalise(model: nn.Module, share: Share, peers: Peers) -> nn.Module:
     Returns:
         The model (a new one if its root itself was swapped).
     """
-    if isinstance(model, _DropoutNd):
-        return GlobalDropout(model.p, share, per_channel=not isinstance(model, nn.Dropout))
-    if isinstance(model, _BatchNorm) and peers.world > 1:
-        return _global_batch_norm(model)
-    for name, child in model.named_children():
-        swapped = globalise(child, share, peers)
-        if swapped is not child:
-            setattr(model, name, swapped)
+    swapped: dict[nn.Module, nn.Module] = {}
+    for path, layer in list(model.named_modules(remove_duplicate=False)):
+        if layer not in swapped:
+            swapped[layer] = _global_version(layer, share, peers)
+        if swapped[layer] is not layer:
+            if not path:
+                return swapped[layer]
+            parent, _, name = path.rpartition(".")
+            setattr(model.get_submodule(parent), name, swapped[layer])
     return model
 
 
-def _global_batch_norm(norm: _BatchNorm) -> nn.Module:
-    if norm.running_mean is not None and norm.running_mean.is_cuda:
-        synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(norm)
-        return synced
-    new = GlobalBatchNorm(
-        norm.num_features, norm.eps, norm.momentum, norm.affine, norm.track_running_stats
+def local_randomness(model: nn.Module) -> tuple[str, ...]:
+    """The layers whose random numbers differ between workers, as "name (type)".
+
+    With several workers they still regularise, but not as one worker would have.
+    """
+    return tuple(
+        f"{name or 'model'} ({type(layer).__name__})"
+        for name, layer in model.named_modules()
+        if type(layer) not in _DROPOUTS and _draws(layer)
     )
-    new.load_state_dict(norm.state_dict())
-    return new.train(norm.training)
+
+
+def _draws(layer: nn.Module) -> bool:
+    match layer:
+        case _DropoutNd():
+            return layer.p > 0
+        case nn.MultiheadAttention():
+            return bool(layer.dropout > 0)
+        case nn.RNNBase():
+            return layer.dropout > 0 and layer.num_layers > 1
+        case nn.RReLU():
+            return layer.lower < layer.upper
+        case nn.FractionalMaxPool2d() | nn.FractionalMaxPool3d():
+            return True
+        case _:
+            return False
+
+
+def _global_version(layer: nn.Module, share: Share, peers: Peers) -> nn.Module:
+    if isinstance(layer, _DropoutNd) and type(layer) in _DROPOUTS:
+        new = GlobalDropout(layer.p, share, per_channel=type(layer) is not nn.Dropout)
+        return new.train(layer.training)
+    if isinstance(layer, _BatchNorm) and peers.world > 1:
+        return global_batch_norm(layer)
+    return layer

@@ -96,6 +96,9 @@ def render_page(
     )
 
 
+_NUMBERS = (words.percent, words.number, words.compact, words.duration)
+
+
 @cache
 def _template() -> jinja2.Template:
     environment = jinja2.Environment(
@@ -105,7 +108,7 @@ def _template() -> jinja2.Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    for shape in (words.percent, words.number, words.compact, words.duration):
+    for shape in (*_NUMBERS, words.shares, words.whitening):
         environment.filters[shape.__name__] = shape
     environment.filters["width"] = _width
     environment.globals["saving"] = words.saving

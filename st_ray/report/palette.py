@@ -6,7 +6,7 @@ import colorsys
 from typing import TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 Colour: TypeAlias = tuple[int, int, int]
 """Red, green, blue, 0-255."""
@@ -50,17 +50,20 @@ def hexadecimal(colour: Colour) -> str:
     return "#{:02x}{:02x}{:02x}".format(*colour)
 
 
-def lookup_table(class_ids: tuple[int, ...]) -> NDArray[np.uint8]:
-    """Class id to colour, as an (1 + largest id, 3) array; ids not given are UNLABELLED.
+def paint(ids: ArrayLike, class_ids: tuple[int, ...]) -> NDArray[np.uint8]:
+    """Ids (...) to colours (..., 3); ids that are not among the classes are UNLABELLED.
 
     Args:
+        ids: Class ids of any size.
         class_ids: The classes in the order that fixes their colours, each at least 1.
     """
-    table = np.empty((1 + max(class_ids, default=0), 3), dtype=np.uint8)
-    table[:] = UNLABELLED
-    for identity, colour in zip(class_ids, class_colours(len(class_ids)), strict=True):
-        table[identity] = colour
-    return table
+    colours = np.array((UNLABELLED, *class_colours(len(class_ids))), dtype=np.uint8)
+    known = np.array((0, *class_ids), dtype=np.int64)
+    order = np.argsort(known)
+    found = np.searchsorted(known, ids, sorter=order).clip(max=len(known) - 1)
+    position = order[found]
+    painted: NDArray[np.uint8] = colours[np.where(known[position] == ids, position, 0)]
+    return painted
 
 
 def _class_colour(position: int) -> Colour:

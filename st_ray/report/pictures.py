@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from PIL import Image
 
-from st_ray.report.palette import PART_COLOURS, UNLABELLED, lookup_table
+from st_ray.report.palette import PART_COLOURS, UNLABELLED, paint
+from st_ray.spectral.parts import TEST
 
-TEST_PART = 3
 RIGHT = (118, 126, 140)
 WRONG = (255, 84, 64)
 
@@ -49,10 +49,7 @@ def class_picture(class_map: ArrayLike, class_ids: tuple[int, ...]) -> NDArray[n
     Returns:
         (H, W, 3) uint8.
     """
-    table = lookup_table(class_ids)
-    ids = np.asarray(class_map)
-    picture: NDArray[np.uint8] = table[np.where((ids > 0) & (ids < len(table)), ids, 0)]
-    return picture
+    return paint(class_map, class_ids)
 
 
 def split_picture(parts: ArrayLike) -> NDArray[np.uint8]:
@@ -72,7 +69,7 @@ def error_picture(class_map: ArrayLike, labels: ArrayLike, parts: ArrayLike) -> 
     Returns:
         (H, W, 3) uint8; everything but test pixels is dark.
     """
-    test = np.asarray(parts) == TEST_PART
+    test = np.asarray(parts) == TEST
     wrong = test & (np.asarray(class_map) != np.asarray(labels))
     code = test.astype(np.uint8) + wrong
     picture: NDArray[np.uint8] = np.array((UNLABELLED, RIGHT, WRONG), dtype=np.uint8)[code]

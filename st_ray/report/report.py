@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from pydantic import TypeAdapter, ValidationError
 
-from st_ray.errors import OutputError
+from st_ray.errors import OutputError, writing
 from st_ray.report.sections import (
     Budget,
     ClassScores,
@@ -28,6 +28,7 @@ from st_ray.report.sections import (
     StageSummary,
     Versions,
 )
+from st_ray.spectral.files import replacing
 
 FORMAT = 1
 """The version of report.json's layout that this module reads and writes."""
@@ -114,7 +115,8 @@ class Report:
             OutputError: The file cannot be written.
         """
         text = json.dumps(self.to_dict(), indent=1, ensure_ascii=False, allow_nan=False)
-        write_atomic(path, (text + "\n").encode())
+        with writing(path), replacing(path) as file:
+            file.write((text + "\n").encode())
 
     @classmethod
     def load(cls, path: Path) -> Report:
@@ -134,27 +136,6 @@ class Report:
         if not isinstance(data, dict):
             raise OutputError(f"{path}: expected a JSON object, got {type(data).__name__}")
         return cls.from_dict(data)
-
-
-def write_atomic(path: Path, content: bytes) -> None:
-    """Write a file through a temporary neighbour, so that no reader sees half of it.
-
-    Raises:
-        OutputError: The file cannot be written.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}; choose a writable directory with --out"
-        ) from error
 
 
 @cache

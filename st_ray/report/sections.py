@@ -72,15 +72,16 @@ class ClassParts:
 class SplitSummary:
     """How the labelled pixels were split, and how much the test part knows of the training part.
 
+    ``seed`` and the fractions are what the split was drawn with; ``None`` where a file fixes it.
     ``leakage`` is the share of test patches whose footprint holds a training pixel,
     ``footprint_overlap`` the share whose footprint meets a training patch's footprint; both for
     the largest patch, ``patch_size`` pixels on a side. ``guard`` is in pixels.
     """
 
     kind: str
-    seed: int
-    train_fraction: Measured
-    validation_fraction: Measured
+    seed: int | None
+    train_fraction: float | None
+    validation_fraction: float | None
     guard: int | None
     patch_size: int
     counts: tuple[ClassParts, ...]
@@ -92,7 +93,10 @@ class SplitSummary:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class CurriculumSummary:
-    """The curriculum; ``whitening`` runs from 0 (none) to 1 (full), ``rank`` is the basis's."""
+    """The curriculum; ``rank`` is the basis's.
+
+    ``whitening`` is the exponent of the variances that components are divided by: 0 none, 0.5 full.
+    """
 
     name: str
     axis: str

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from st_ray.report.report import Report
 from st_ray.report.sections import Seconds
-from st_ray.report.words import compact, duration, honesty, number, percent, saving
+from st_ray.report.words import compact, duration, honesty, number, percent, saving, shares
 
 WIDTH = 100
 """Columns at most, so that a log file stays readable."""
@@ -39,7 +39,7 @@ def print_summary(report: Report, console: Console, *, out: Path | None = None) 
         f"estimated cost {compact(budget.cost)} full-spectrum epochs of "
         f"{compact(budget.full_cost)} ({saving(budget.cost, budget.full_cost)}).",
         f"Time: {duration(report.seconds.total)} in all; {_phases(report.seconds)}.",
-        f"Split: {report.split.kind}. {honesty(report.split)[1]}",
+        f"Split: {shares(report.split)}. {honesty(report.split)[1]}",
         *(f"Warning: {warning}" for warning in report.warnings),
     ]
     for line in lines:

@@ -49,6 +49,27 @@ def saving(cost: float, full_cost: float) -> str:
     return f"{compact(ratio)}× less" if ratio > 1 else f"{compact(1 / ratio)}× more"
 
 
+def whitening(exponent: float) -> str:
+    """How far the components' variances are made equal: ``none``, ``partial``, ``full``."""
+    extent = "full" if exponent == 0.5 else "partial"
+    return f"{extent} (exponent {compact(exponent)})" if exponent else "none"
+
+
+def shares(split: SplitSummary) -> str:
+    """How the pixels were shared out: as asked for where drawn, as counted where a file says."""
+    if split.train_fraction is None or split.validation_fraction is None:
+        totals = split.totals
+        labelled = max(1, totals.train + totals.validation + totals.test + totals.unused)
+        parts = ("train", "validation", "test")
+        counted = (f"{percent(getattr(totals, part) / labelled, 1)} % {part}" for part in parts)
+        return f"{split.kind}: {', '.join(counted)}"
+    guard = "" if split.guard is None else f", guard band {split.guard} px"
+    return (
+        f"{split.kind}, seed {split.seed}: {percent(split.train_fraction, 1)} % train, "
+        f"{percent(split.validation_fraction, 1)} % validation{guard}"
+    )
+
+
 def honesty(split: SplitSummary) -> tuple[bool, str]:
     """What the split means for the score.
 

@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from st_ray.errors import OutputError
+from st_ray.errors import OutputError, writing
 from st_ray.report.html import render_page
 from st_ray.report.pictures import class_picture, png, zoom_for
-from st_ray.report.report import Report, write_atomic
+from st_ray.report.report import Report
+from st_ray.spectral.files import replacing
 
 
 def write_report(
@@ -40,23 +41,24 @@ def write_report(
         OutputError: A raster's shape is not the scene's, or ``out`` cannot be written.
     """
     _check_shapes(report, class_map, labels, parts, false_colour)
-    try:
+    with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         (out / "report.json").unlink(missing_ok=True)
         if class_map is None:
             (out / "map.png").unlink(missing_ok=True)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write into {out}: {error.strerror}; choose a writable directory with --out"
-        ) from error
     if class_map is not None:
         picture = class_picture(class_map, tuple(entry.id for entry in report.scene.classes))
-        write_atomic(out / "map.png", png(picture, zoom=zoom_for(picture.shape)))
+        _write(out / "map.png", png(picture, zoom=zoom_for(picture.shape)))
     page = render_page(
         report, class_map=class_map, labels=labels, parts=parts, false_colour=false_colour
     )
-    write_atomic(out / "report.html", page.encode())
+    _write(out / "report.html", page.encode())
     report.save(out / "report.json")
+
+
+def _write(path: Path, content: bytes) -> None:
+    with writing(path), replacing(path) as file:
+        file.write(content)
 
 
 def _check_shapes(

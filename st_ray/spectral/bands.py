@@ -161,7 +161,8 @@ def apply_verdict(
         The scene, and notes for the report: one for the bands, one for the pixels, if any.
 
     Raises:
-        SceneError: The policy is "error" and something is invalid, or nothing usable is left.
+        SceneError: The policy is "error" and something is invalid, or fewer than
+            two classes are left.
     """
     notes = []
     if verdict.bad:
@@ -191,6 +192,11 @@ def apply_verdict(
     lost = sorted(set(scene.classes) - set(usable.classes))
     if lost:
         notes.append(f"classes {lost}, which have no valid pixel")
+    if len(usable.classes) < 2 <= len(scene.classes):
+        raise SceneError(
+            f"scene {scene.name!r} has too few classes left without {'; and '.join(notes)}; "
+            "check scene.nodata"
+        )
     return usable, tuple(f"left out {note}" for note in notes)
 
 

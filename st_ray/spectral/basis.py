@@ -57,8 +57,8 @@ class SpectralBasis:
 
     Attributes:
         mean_B: Mean spectrum.
-        axes_KB: Orthonormal rows, the largest variance first; the sign makes each row's entry of
-            largest magnitude positive.
+        axes_KB: Orthonormal rows, the largest variance first, each row's entry of largest
+            magnitude positive; of `standardise_bands` the bands themselves, in their order.
         variances_K: Variance along each axis (n - 1 in the denominator, as scikit-learn has it).
         total_variance: Sum of all B variances, kept or not.
         whitening: Exponent p. Component i is divided by ``variances_K[i] ** p``, and all alike by

@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from st_ray.errors import OutputError, SplitError
+from st_ray.errors import SplitError, writing
 from st_ray.spectral.blocks import reach
 from st_ray.spectral.files import replacing
 from st_ray.spectral.labels import shape_mismatch
@@ -70,17 +70,14 @@ class Split:
         Raises:
             OutputError: The file cannot be written.
         """
-        try:
-            with replacing(path) as file:
-                np.savez_compressed(
-                    file,
-                    allow_pickle=False,
-                    parts=self.parts,
-                    labels_sha256=np.array(self.labels_sha256),
-                    notes=np.array(self.notes, dtype=np.str_),
-                )
-        except OSError as problem:
-            raise OutputError(f"cannot write split {path}: {problem.strerror}") from None
+        with writing(path), replacing(path) as file:
+            np.savez_compressed(
+                file,
+                allow_pickle=False,
+                parts=self.parts,
+                labels_sha256=np.array(self.labels_sha256),
+                notes=np.array(self.notes, dtype=np.str_),
+            )
 
 
 def load_split(path: Path, labels: Labels) -> Split:

@@ -77,11 +77,20 @@ def check_patch(patch_size: int, halo: int) -> int:
     Raises:
         SpecError: It is even, not positive, or larger than 2 * halo + 1.
     """
-    if patch_size < 1 or patch_size % 2 == 0:
-        raise SpecError(f"patch_size={patch_size}: expected an odd number of pixels, such as 9")
+    check_odd(patch_size)
     if patch_size > 2 * halo + 1:
         raise SpecError(f"patch_size={patch_size} needs a halo of {patch_size // 2}, got {halo}")
     return patch_size
+
+
+def check_odd(pixels: int, name: str = "patch_size") -> None:
+    """See that a patch has a centre pixel.
+
+    Raises:
+        SpecError: Its side is even or not positive.
+    """
+    if pixels < 1 or pixels % 2 == 0:
+        raise SpecError(f"{name}={pixels}: expected an odd number of pixels, such as 11")
 
 
 def select_samples(

@@ -27,6 +27,7 @@ from st_ray.spectral.parts import (
     leakage,
     load_split,
 )
+from st_ray.spectral.patches import check_odd
 
 __all__ = ["Split", "SplitSpec", "footprint_overlap", "leakage", "split_labels"]
 
@@ -116,8 +117,7 @@ def split_labels(labels_HW: Labels, spec: SplitSpec, seed: int, patch_size: int)
 
 
 def _check_patch(patch_size: int, shape: tuple[int, ...]) -> None:
-    if patch_size < 1 or patch_size % 2 == 0:
-        raise SpecError(f"patch_size={patch_size}: expected an odd number of pixels, such as 11")
+    check_odd(patch_size)
     if patch_size > min(shape):
         largest = min(shape) - 1 + min(shape) % 2
         raise SpecError(

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -33,18 +32,3 @@ def spec(scene_files) -> RunSpec:
         train=TrainSpec(learning_rate=3e-3, batch_size=16),
         cluster=ClusterSpec(workers=2, device="cpu", threads=1),
     )
-
-
-def processes_named(word: str) -> list[int]:
-    """Process ids whose command line holds a word."""
-    found = []
-    for entry in Path("/proc").iterdir():
-        if not entry.name.isdigit():
-            continue
-        try:
-            line = (entry / "cmdline").read_bytes().decode(errors="replace")
-        except OSError:
-            continue
-        if word in line:
-            found.append(int(entry.name))
-    return found

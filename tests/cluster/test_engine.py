@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +18,6 @@ from st_ray.spectral.moments import SpectralMoments, merge_all
 from st_ray.spectral.scene import open_scene
 from st_ray.spectral.tiles import TileSpec, plan_tiles
 from st_ray.spectral.work import MeasureTiles
-from tests.cluster.conftest import processes_named
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -53,34 +50,46 @@ def test_moments_reduced_over_ray_equal_those_of_one_process(spec, scene_files) 
 
 
 def test_two_workers_train_what_this_process_does(spec, alone, tmp_path) -> None:
-    report = run_curriculum(replace(spec, out=str(tmp_path / "two")))
-    assert report.workers == 2
-    assert report.seconds.startup > 0
-    np.testing.assert_allclose(losses(report), losses(alone), rtol=5e-3)
-    assert report.overall_accuracy == pytest.approx(alone.overall_accuracy, abs=0.02)
+    two = run_curriculum(replace(spec, out=str(tmp_path / "two")))
+    assert two.workers == 2
+    assert two.seconds.startup > 0
+    np.testing.assert_allclose(losses(two), losses(alone), rtol=5e-3)
+    assert two.overall_accuracy == pytest.approx(alone.overall_accuracy, abs=0.02)
 
 
-def slow_cross_entropy(logits, targets):
-    time.sleep(0.1)
-    return torch.nn.functional.cross_entropy(logits, targets)
+class KillOnce(torch.nn.CrossEntropyLoss):
+    """Cross entropy; one worker dies in the middle of an epoch unless the marker is there."""
+
+    def __init__(self, marker: Path) -> None:
+        super().__init__()
+        self._marker, self._calls = marker, 0
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self._calls += 1
+        peer = torch.distributed.is_initialized() and torch.distributed.get_rank() == 1
+        if peer and self._calls == 14 and not self._marker.exists():
+            self._marker.touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return super().forward(logits, targets)
 
 
-def test_a_killed_worker_costs_nothing_but_time(spec, alone, tmp_path) -> None:
-    killed = []
-
-    def kill(event) -> None:
-        if event["kind"] == "epoch" and event["row"].epoch == 3 and not killed:
-            killed.append(max(processes_named("RayTrainWorker")))
-            os.kill(killed[0], signal.SIGKILL)
-
-    report = run_curriculum(
-        replace(spec, out=str(tmp_path / "killed"), map=False),
-        loss=slow_cross_entropy,
-        listen=kill,
-    )
-    assert killed
-    assert len(report.history) == 6
-    np.testing.assert_allclose(losses(report), losses(alone), rtol=5e-3)
+def test_a_killed_worker_costs_nothing_but_time(spec, tmp_path) -> None:
+    reports, started = [], []
+    for name in ("killed", "whole"):
+        loss = KillOnce(tmp_path / "marker")
+        here = replace(spec, out=str(tmp_path / name), map=False)
+        reports.append(
+            run_curriculum(
+                here,
+                loss=loss,
+                listen=lambda event: started.append(event) if event["kind"] == "started" else None,
+            )
+        )
+        assert (tmp_path / "marker").exists()
+    killed, whole = reports
+    assert [event["epoch"] > 0 for event in started] == [False, True, False]
+    assert losses(killed) == losses(whole)
+    assert killed.confusion == whole.confusion
 
 
 def test_bad_input_inside_a_ray_task_is_one_line(spec, scene_files, tmp_path) -> None:
@@ -105,26 +114,52 @@ def test_an_error_of_ours_inside_a_task_comes_out_as_itself(spec) -> None:
     assert "\n" not in str(caught.value)
 
 
-def explode(logits, targets, calls):
-    calls.append(1)
-    return logits.sum() * float("nan")
+@pytest.mark.parametrize("greed", [{"workers": 99}, {"threads": 99}])
+def test_more_than_the_cluster_has_is_refused_before_ray_waits_for_it(
+    spec, greed, tmp_path
+) -> None:
+    greedy = replace(
+        spec,
+        cluster=replace(spec.cluster, **greed),
+        train=replace(spec.train, batch_size=400),
+        out=str(tmp_path / "out"),
+    )
+    with pytest.raises(SpecError, match=r"exceed the Ray cluster's \d+ CPUs"):
+        run_curriculum(greedy)
+    assert not (tmp_path / "out").exists()
 
 
-def test_a_diverging_loss_on_workers_is_one_line_and_not_retried(spec, tmp_path) -> None:
-    with pytest.raises(TrainingError, match="nan in epoch 1") as caught:
+class BreakLate(torch.nn.CrossEntropyLoss):
+    """Cross entropy that fails, and would again, after some steps."""
+
+    def __init__(self, value: float | None) -> None:
+        super().__init__()
+        self.value, self._calls = value, 0
+
+    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+        self._calls += 1
+        if self._calls > 5:
+            if self.value is None:
+                raise KeyError("the user's own")
+            return logits.sum() * self.value
+        return super().forward(logits, targets)
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (None, 'training failed: KeyError: "the user\'s own"'),
+        (float("nan"), "the loss became nan in epoch 2"),
+    ],
+)
+def test_what_would_fail_again_is_one_line_and_not_retried(spec, value, message, tmp_path) -> None:
+    started = []
+    with pytest.raises(TrainingError, match=message) as caught:
         run_curriculum(
-            replace(spec, out=str(tmp_path / "nan"), map=False), loss=partial(explode, calls=[])
+            replace(spec, out=str(tmp_path / "out"), map=False),
+            loss=BreakLate(value),
+            listen=lambda event: started.append(event) if event["kind"] == "started" else None,
         )
+    assert len(started) == 1
     assert "\n" not in str(caught.value)
-    assert not Path(tmp_path / "nan" / "report.json").exists()
-
-
-def test_more_workers_than_the_cluster_has_are_refused(spec, tmp_path) -> None:
-    many = replace(spec.cluster, workers=999)
-    with pytest.raises(SpecError, match="--workers 999 needs 999 CPUs"):
-        run_curriculum(
-            replace(
-                spec, cluster=many, out=str(tmp_path / "many"),
-                train=replace(spec.train, batch_size=4000),
-            )
-        )  # fmt: skip
+    assert not (tmp_path / "out" / "report.json").exists()

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 
@@ -18,15 +19,22 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 def command(scene_files, out: Path) -> list[str]:
     words = [
         *("train", scene_files.cube, "--labels", scene_files.labels, "--workers", 2, "--out", out),
-        *("--patch-size", 5, "--epochs", 60, "--curriculum", "paper", "--device", "cpu"),
+        *("--patch-size", 5, "--epochs", 24, "--curriculum", "paper", "--device", "cpu"),
+        *("--set", f"train.loss={__name__}:slow_cross_entropy"),
     ]  # fmt: skip
     return [sys.executable, "-m", "st_ray.cli", *map(str, words)]
 
 
-def wait_for(path: Path, seconds: float) -> None:
+def slow_cross_entropy(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """So slow that the driver is killed long before the last epoch."""
+    time.sleep(0.05)
+    return torch.nn.functional.cross_entropy(logits, targets)
+
+
+def wait_for_epoch(folder: Path, epoch: int, seconds: float) -> None:
     deadline = time.monotonic() + seconds
-    while not path.exists():
-        assert time.monotonic() < deadline, f"{path} did not appear in {seconds} s"
+    while max((int(path.name[-5:]) for path in folder.glob("epoch_*")), default=0) < epoch:
+        assert time.monotonic() < deadline, f"epoch {epoch} did not end in {seconds} s"
         time.sleep(0.05)
 
 
@@ -36,7 +44,7 @@ def test_a_killed_driver_resumes_to_the_uninterrupted_result(scene_files, tmp_pa
     with subprocess.Popen(
         words, env=environment, stdout=subprocess.DEVNULL, start_new_session=True
     ) as driver:
-        wait_for(tmp_path / "cut" / "checkpoints" / "epoch_00005" / "position.json", 120)
+        wait_for_epoch(tmp_path / "cut" / "checkpoints", 3, 120)
         driver.send_signal(signal.SIGKILL)
         driver.wait(timeout=30)
     assert not (tmp_path / "cut" / "report.json").exists()

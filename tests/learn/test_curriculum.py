@@ -62,6 +62,13 @@ def test_cost_counts_patch_area_and_components() -> None:
     assert planned.cost == pytest.approx(10 * (5 / 11) ** 2 * 50 / 200)
 
 
+def test_cost_is_measured_against_the_largest_patch() -> None:
+    stages = (Stage(components=None, patch_size=9), Stage(components=None, patch_size=15))
+    small, large = plan(Curriculum(name="x", stages=stages), **{**SIZES, "beta": 0.1})
+    assert large.cost == large.epochs
+    assert small.cost == pytest.approx(small.epochs * (9 / 15) ** 2)
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [

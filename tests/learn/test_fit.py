@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import shutil
 from dataclasses import replace
 from functools import partial
@@ -8,17 +9,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors import SafetensorError
 from torch import nn
 
 from st_ray.errors import OutputError, SpecError, TrainingError
 from st_ray.learn.backbones import build_backbone
+from st_ray.learn.bundle import ModelCard, save_bundle
 from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.curriculum import PlannedStage
+from st_ray.learn.drafts import drafting
 from st_ray.learn.fit import Job, TrainSpec, fit
 from st_ray.learn.loop import even_batches, schedule, seed_everything, shuffle
 from st_ray.learn.objectives import resolve_loss, resolve_optimizer
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers
+from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.patches import Samples, TileStack, extract_patches
 
 HALO, BANDS, CLASSES = 3, 8, 3
@@ -217,13 +222,6 @@ def test_batches_differ_by_at_most_one_sample() -> None:
     assert [len(batch) for batch in even_batches(np.arange(3), 64)] == [3]
 
 
-def test_unknown_losses_and_optimizers_list_the_known() -> None:
-    with pytest.raises(SpecError, match="unknown loss 'mse'.*cross_entropy"):
-        resolve_loss("mse")
-    with pytest.raises(SpecError, match="did you mean 'adamw'.*adam, adamw, sgd"):
-        resolve_optimizer("adamww", 0.0)
-
-
 @pytest.mark.parametrize(
     "wrong",
     [
@@ -252,3 +250,129 @@ def test_every_parameter_group_keeps_its_own_learning_rate(stack, tmp_path) -> N
     slow, fast = (group["lr"] for group in built[-1].param_groups)
     assert fast == pytest.approx(4 * slow)
     assert outcome.history[-1].learning_rate == slow > 0
+
+
+def test_only_trainable_weights_are_counted_and_frozen_ones_stay(stack, tmp_path) -> None:
+    frozen = []
+
+    def half_frozen(**sizes: int) -> nn.Module:
+        model = build_backbone("resnet2d", width=8, **sizes)
+        for layer in model.modules():
+            if isinstance(layer, nn.BatchNorm2d):
+                frozen.extend(layer.requires_grad_(False).parameters())
+        return model
+
+    outcome = run(job(tmp_path / "a", build=half_frozen, stages=STAGES[:1]), stack)
+    whole = run(job(tmp_path / "b", stages=STAGES[:1]), stack)
+    assert outcome.parameters == whole.parameters - sum(part.numel() for part in frozen)
+    assert all(part.unique().numel() == 1 for part in frozen)
+
+
+def test_a_loss_with_weights_is_moved_to_the_device(stack, tmp_path) -> None:
+    moved = []
+
+    class Weighted(nn.CrossEntropyLoss):
+        def to(self, *args, **kwargs):
+            moved.extend(args)
+            return super().to(*args, **kwargs)
+
+    run(job(tmp_path, loss=Weighted(torch.ones(CLASSES)), stages=STAGES[:1]), stack)
+    assert moved == [torch.device("cpu")]
+
+
+def test_a_learning_rate_may_be_a_tensor(stack, tmp_path) -> None:
+    outcome = run(
+        job(
+            tmp_path,
+            optimizer=lambda parameters, rate: torch.optim.Adam(parameters, torch.tensor(rate)),
+        ),
+        stack,
+    )
+    assert outcome.history[-1].learning_rate > 0
+
+
+def test_litter_of_killed_writers_goes_with_the_next_checkpoint(stack, tmp_path) -> None:
+    for name in (".draft_1234", ".draft_outcome"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "weights.safetensors").write_bytes(b"half")
+    with pytest.raises(Stop):
+        run(job(tmp_path), stack, stop_after(1))
+    assert [path.name for path in tmp_path.iterdir()] == ["epoch_00001"]
+    run(job(tmp_path), stack)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "epoch_00003",
+        "epoch_00004",
+        "outcome",
+    ]
+
+
+def fail_with(error: Exception):
+    def write(*unused, **also_unused):
+        raise error
+
+    return write
+
+
+FULL = OSError(errno.ENOSPC, "No space left on device")
+
+
+@pytest.mark.parametrize(
+    ("place", "error"),
+    [
+        ("st_ray.learn.checkpoint.save_model", SafetensorError("I/O error: No space left")),
+        ("pathlib.Path.write_bytes", FULL),
+        ("st_ray.learn.outcome.save_model", SafetensorError("I/O error: No space left")),
+    ],
+)
+def test_a_full_disk_is_one_line_and_leaves_no_draft(
+    stack, tmp_path, monkeypatch, place, error
+) -> None:
+    monkeypatch.setattr(place, fail_with(error))
+    with pytest.raises(OutputError, match=rf"^cannot write {tmp_path}.*: .*No space left.*;.*\Z"):
+        run(job(tmp_path, stages=STAGES[:1]), stack)
+    assert not list(tmp_path.glob(".draft_*"))
+
+
+def test_a_folder_that_is_a_file_is_one_line(stack, tmp_path) -> None:
+    (tmp_path / "run").write_text("not a folder")
+    with pytest.raises(OutputError, match=r"cannot write .*epoch_00001: Not a directory"):
+        run(job(tmp_path / "run"), stack)
+
+
+def test_two_writers_share_no_draft(tmp_path) -> None:
+    with drafting(tmp_path / "a") as one:
+        assert one.is_dir()
+    with drafting(tmp_path / "a") as other:
+        assert other != one
+        (other / "new").touch()
+    assert (tmp_path / "a" / "new").exists()
+
+
+def test_a_bundle_that_cannot_be_written_is_one_line(tmp_path) -> None:
+    basis = SpectralBasis(
+        mean_B=np.zeros(2),
+        axes_KB=np.eye(2),
+        variances_K=np.ones(2),
+        total_variance=2.0,
+        whitening=0.5,
+        count=9,
+    )
+    card = ModelCard(
+        backbone="vit",
+        backbone_options={},
+        components=2,
+        patch_size=3,
+        classes=(1, 2),
+        class_names=("a", "b"),
+        file_bands=2,
+        bands=(0, 1),
+        curriculum="none",
+        fingerprint="one",
+    )
+    weights = tmp_path / "weights"
+    weights.write_bytes(b"")
+    (tmp_path / "file").touch()
+    (tmp_path / "model" / "basis.safetensors").mkdir(parents=True)
+    for folder in (tmp_path / "file", tmp_path / "model"):
+        with pytest.raises(OutputError, match=f"^cannot write {folder}: "):
+            save_bundle(folder, weights, basis, card)

@@ -33,9 +33,7 @@ def widened(inputs: Tensor, by: int) -> Tensor:
 def test_equal_shapes_are_copied_with_buffers() -> None:
     old, new = network(3), network(3)
     step(old, SGD(old.parameters(), lr=0.1), torch.randn(6, 3))
-    growth = grow(old.state_dict(), new)
-    assert growth.grown == ()
-    assert growth.copied == tuple(old.state_dict())
+    grow(old.state_dict(), new)
     for key, value in new.state_dict().items():
         assert torch.equal(value, old.state_dict()[key]), key
 
@@ -50,8 +48,7 @@ def test_the_old_model_is_not_shared_with_the_new() -> None:
 
 def test_new_inputs_start_at_zero() -> None:
     old, new = network(3), network(5)
-    growth = grow(old.state_dict(), new)
-    assert growth.grown == ("0.weight",)
+    grow(old.state_dict(), new)
     assert torch.equal(new[0].weight[:, :3], old[0].weight)
     assert new[0].weight[:, 3:].count_nonzero() == 0
 
@@ -59,8 +56,7 @@ def test_new_inputs_start_at_zero() -> None:
 def test_new_outputs_keep_their_initialisation_and_are_not_read() -> None:
     old, new = network(3), network(5, hidden=6)
     fresh = {key: value.clone() for key, value in new.state_dict().items()}
-    growth = grow(old.state_dict(), new)
-    assert "2.running_var" in growth.grown
+    grow(old.state_dict(), new)
     assert torch.equal(new[0].weight[4:], fresh["0.weight"][4:])
     assert torch.equal(new[0].bias[4:], fresh["0.bias"][4:])
     assert torch.equal(new[2].running_var[4:], fresh["2.running_var"][4:])

@@ -7,6 +7,12 @@ from sklearn import metrics
 from st_ray.learn.metrics import Confusion
 
 
+def confusion(truth: np.ndarray, predicted: np.ndarray, classes: int) -> Confusion:
+    counts = np.zeros((classes, classes), dtype=np.int64)
+    np.add.at(counts, (truth, predicted), 1)
+    return Confusion(counts)
+
+
 @pytest.fixture(scope="module")
 def pairs() -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(0)
@@ -16,8 +22,7 @@ def pairs() -> tuple[np.ndarray, np.ndarray]:
 
 def test_scores_are_scikit_learns(pairs) -> None:
     truth, predicted = pairs
-    ours = Confusion.of(truth, predicted, 5)
-    assert np.array_equal(ours.counts_CC, metrics.confusion_matrix(truth, predicted))
+    ours = confusion(truth, predicted, 5)
     assert ours.overall_accuracy == pytest.approx(metrics.accuracy_score(truth, predicted))
     assert ours.kappa == pytest.approx(metrics.cohen_kappa_score(truth, predicted))
     assert ours.average_accuracy == pytest.approx(metrics.balanced_accuracy_score(truth, predicted))
@@ -28,17 +33,17 @@ def test_scores_are_scikit_learns(pairs) -> None:
 
 
 def test_a_class_without_samples_is_nan_and_not_averaged() -> None:
-    confusion = Confusion.of(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
-    assert np.isnan(confusion.recall_C[2])
-    assert np.isnan(confusion.precision_C[2])
-    assert confusion.average_accuracy == pytest.approx(0.75)
+    ours = confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
+    assert np.isnan(ours.recall_C[2])
+    assert np.isnan(ours.precision_C[2])
+    assert ours.average_accuracy == pytest.approx(0.75)
 
 
 def test_no_samples_have_no_score() -> None:
-    confusion = Confusion.of(np.array([], int), np.array([], int), 3)
-    scores = confusion.overall_accuracy, confusion.average_accuracy, confusion.kappa
+    ours = Confusion(np.zeros((3, 3), dtype=np.int64))
+    scores = ours.overall_accuracy, ours.average_accuracy, ours.kappa
     assert np.isnan(scores).all()
 
 
 def test_one_class_guessed_right_has_kappa_one() -> None:
-    assert Confusion.of(np.zeros(4, int), np.zeros(4, int), 1).kappa == 1.0
+    assert Confusion(np.array([[4]])).kappa == 1.0

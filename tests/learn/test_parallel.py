@@ -1,8 +1,9 @@
-"""Two and three workers against one, as threads of gloo processes without Ray."""
+"""Two and three workers against one, as gloo processes without Ray."""
 
 from __future__ import annotations
 
 import copy
+import multiprocessing
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,10 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 from torch import nn
 
+from st_ray.errors import OutputError
+from st_ray.learn.batchnorm import GlobalBatchNorm
 from st_ray.learn.loop import (
+    Loss,
     PatchSource,
     evaluate,
     even_batches,
@@ -21,7 +25,7 @@ from st_ray.learn.loop import (
     shuffle,
     train_epoch,
 )
-from st_ray.learn.parallel import GlobalBatchNorm, GlobalDropout, Peers, Share, globalise
+from st_ray.learn.parallel import GlobalDropout, Peers, Share, globalise, local_randomness
 
 CLASSES, COUNT = 3, 23
 
@@ -61,12 +65,25 @@ def source() -> PatchSource:
     return PatchSource(windows, centres, torch.from_numpy(rng.integers(0, CLASSES, COUNT)))
 
 
-def train(peers: Peers) -> dict[str, torch.Tensor]:
+def spread(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    """A loss in which every sample meets every other."""
+    return nn.functional.cross_entropy(logits, targets) / (1.0 + logits.std())
+
+
+LOSSES = {
+    "mean": nn.CrossEntropyLoss(label_smoothing=0.1),
+    "weighted": nn.CrossEntropyLoss(weight=torch.tensor([5.0, 1.0, 0.1])),
+    "sum": nn.CrossEntropyLoss(reduction="sum"),
+    "spread": spread,
+}
+WORLDS = {3: ("mean", "spread"), 2: ("mean", "weighted", "sum")}
+
+
+def train(peers: Peers, loss: Loss) -> dict[str, torch.Tensor]:
     share = Share()
     net = globalise(model(), share, peers)
-    optimizer = torch.optim.SGD(net.parameters(), lr=0.1, momentum=0.9)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
     remember_rates(optimizer)
-    loss = nn.functional.cross_entropy
     wrapped = peers.wrap(net)
     losses = []
     for epoch in range(3):
@@ -76,7 +93,7 @@ def train(peers: Peers) -> dict[str, torch.Tensor]:
             wrapped, source(), batches, optimizer, loss, lambda _: 1.0, share, peers
         )
         losses.append(stats.loss)
-    confusion, mean = evaluate(net, source(), loss, CLASSES, peers)
+    confusion, mean = evaluate(net, source(), nn.functional.cross_entropy, CLASSES, peers)
     extra = {
         "losses": torch.tensor([*losses, mean]),
         "confusion": torch.from_numpy(confusion.counts_CC),
@@ -84,24 +101,69 @@ def train(peers: Peers) -> dict[str, torch.Tensor]:
     return {**copy.deepcopy(net.state_dict()), **extra}
 
 
-def worker(rank: int, world: int, folder: str) -> None:
+def failure(peers: Peers) -> str:
+    """What a worker hears when the first cannot write."""
+
+    def fail() -> None:
+        raise OutputError("no space")
+
+    try:
+        peers.on_first(fail)
+    except OutputError as error:
+        return str(error)
+    return "nothing"
+
+
+def worker(rank: int, folder: str) -> None:
+    """Train in a group of 3, then of 2: starting processes takes longer than both."""
     torch.set_num_threads(1)
-    dist.init_process_group(
-        "gloo", init_method=f"file://{folder}/store", rank=rank, world_size=world
-    )
-    torch.save(train(Peers(rank=rank, world=world)), f"{folder}/rank{rank}.pt")
-    dist.destroy_process_group()
+    for world, losses in WORLDS.items():
+        if rank >= world:
+            break
+        dist.init_process_group(
+            "gloo", init_method=f"file://{folder}/store{world}", rank=rank, world_size=world
+        )
+        peers = Peers(rank=rank, world=world)
+        results = {loss: train(peers, LOSSES[loss]) for loss in losses}
+        torch.save({**results, "failure": failure(peers)}, f"{folder}/{world}-{rank}.pt")
+        dist.destroy_process_group()
 
 
-@pytest.mark.parametrize("world", [2, 3])
-def test_several_workers_train_what_one_does(world: int, tmp_path: Path) -> None:
-    mp.spawn(worker, (world, str(tmp_path)), nprocs=world)
-    alone = train(Peers())
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what every worker of every group came to."""
+    folder = tmp_path_factory.mktemp("workers")
+    multiprocessing.set_forkserver_preload(["st_ray.learn.fit", "torch._dynamo"])
+    mp.start_processes(worker, (str(folder),), nprocs=max(WORLDS), start_method="forkserver")
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("world", "loss"), [(world, loss) for world, losses in WORLDS.items() for loss in losses]
+)
+def test_several_workers_train_what_one_does(world: int, loss: str, trained: Path) -> None:
+    alone = train(Peers(), LOSSES[loss])
     for rank in range(world):
-        shared = torch.load(tmp_path / f"rank{rank}.pt")
+        shared = torch.load(trained / f"{world}-{rank}.pt")[loss]
         assert shared.keys() == alone.keys()
         for name, value in alone.items():
             torch.testing.assert_close(shared[name], value, rtol=2e-4, atol=2e-5, msg=name)
+
+
+def test_what_fails_on_the_first_worker_ends_all(trained: Path) -> None:
+    for world in WORLDS:
+        for rank in range(world):
+            assert torch.load(trained / f"{world}-{rank}.pt")["failure"] == "no space"
+
+
+def test_evaluation_counts_pairs_and_averages_the_loss() -> None:
+    net, all_of = model(), source()
+    confusion, mean = evaluate(net, all_of, nn.functional.cross_entropy, CLASSES, Peers())
+    logits = net.eval()(all_of.windows[:, 0]).detach()
+    counts = np.zeros((CLASSES, CLASSES), dtype=int)
+    np.add.at(counts, (all_of.targets_N.numpy(), logits.argmax(1).numpy()), 1)
+    assert np.array_equal(confusion.counts_CC, counts)
+    assert mean == pytest.approx(float(nn.functional.cross_entropy(logits, all_of.targets_N)))
 
 
 def test_globalise_keeps_names_and_is_exact_for_one_worker() -> None:
@@ -128,3 +190,80 @@ def test_dropout_over_something_else_than_the_batch_says_so() -> None:
     layer = GlobalDropout(0.5, Share(total=8, start=0, count=4), per_channel=False)
     with pytest.raises(ValueError, match="keep the batch as the first axis"):
         layer(torch.ones(3, 2))
+
+
+def test_a_rate_of_one_drops_everything() -> None:
+    layer = GlobalDropout(1.0, Share(total=2, start=0, count=2), per_channel=False)
+    assert torch.equal(layer(torch.ones(2, 3)), torch.zeros(2, 3))
+
+
+def test_only_dropouts_whose_masks_can_be_shared_are_swapped() -> None:
+    class Own(nn.Dropout):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x + 1
+
+    kept = [nn.AlphaDropout(0.5), nn.FeatureAlphaDropout(0.5), Own(0.5)]
+    swapped = [nn.Dropout(0.5), nn.Dropout1d(0.5), nn.Dropout2d(0.5), nn.Dropout3d(0.5)]
+    net = globalise(nn.Sequential(*kept, *swapped), Share(), Peers())
+    assert list(net)[:3] == kept
+    assert [layer.per_channel for layer in list(net)[3:]] == [False, True, True, True]
+
+
+class Twice(nn.Module):
+    """Holds a norm and a dropout under two names each, and again in a child."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.norm = self.again = nn.BatchNorm1d(3)
+        self.drop = nn.Dropout(0.5)
+        self.child = nn.Sequential(self.norm, self.drop)
+
+
+def test_a_layer_held_in_several_places_stays_one() -> None:
+    net = globalise(Twice(), Share(), Peers(world=2))
+    assert isinstance(net.norm, GlobalBatchNorm)
+    assert net.norm is net.again is net.child[0]
+    assert isinstance(net.drop, GlobalDropout)
+    assert net.drop is net.child[1]
+    assert len(list(net.parameters())) == 2
+
+
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_swapped_norm_holds_the_tensors_of_the_old(affine: bool, tracked: bool) -> None:
+    old = nn.BatchNorm2d(
+        3, affine=affine, track_running_stats=tracked, dtype=torch.float64, device="meta"
+    )
+    old.requires_grad_(False).eval()
+    new = globalise(nn.Sequential(old), Share(), Peers(world=2))[0]
+    assert isinstance(new, GlobalBatchNorm)
+    assert not new.training
+    for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
+        assert getattr(new, name) is getattr(old, name), name
+    assert list(new.state_dict()) == list(old.state_dict())
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+@pytest.mark.parametrize("tracked", [True, False])
+def test_a_norm_on_a_gpu_stays_there(tracked: bool) -> None:
+    old = nn.BatchNorm2d(3, track_running_stats=tracked, device="cuda").requires_grad_(False)
+    new = globalise(nn.Sequential(old), Share(), Peers(world=2))[0]
+    assert isinstance(new, nn.SyncBatchNorm)
+    assert new.weight is old.weight
+
+
+def test_layers_that_draw_their_own_numbers_are_named() -> None:
+    net = nn.Sequential(
+        nn.AlphaDropout(0.1),
+        nn.FeatureAlphaDropout(0.0),
+        nn.TransformerEncoderLayer(4, 2, dropout=0.1),
+        nn.LSTM(4, 4, num_layers=2, dropout=0.1),
+        nn.GRU(4, 4, num_layers=2),
+        nn.RReLU(),
+        nn.Dropout2d(0.5),
+    )
+    named = ("0 (AlphaDropout)", "2.self_attn (MultiheadAttention)", "3 (LSTM)", "5 (RReLU)")
+    assert local_randomness(net) == named
+    assert local_randomness(globalise(net, Share(), Peers())) == named
+    assert local_randomness(model()) == ()
+    assert local_randomness(nn.RReLU()) == ("model (RReLU)",)

@@ -88,7 +88,7 @@ def make_sample(
         "backbone": "ssftt",
         "parameters": 148_032,
         "curriculum": CurriculumSummary(
-            name="default", axis="components", whitening=1.0, basis_pixels="train", rank=60
+            name="default", axis="components", whitening=0.5, basis_pixels="train", rank=60
         ),
         "budget": Budget(
             full_epochs=FULL_EPOCHS,

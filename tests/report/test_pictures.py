@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import tracemalloc
 from itertools import combinations
 
 import numpy as np
@@ -51,6 +52,16 @@ def test_class_ids_with_gaps_take_colours_by_order_and_unknown_ids_are_dark():
     blue, orange = class_colours(2)
     expected = [[UNLABELLED, blue, orange], [UNLABELLED, UNLABELLED, UNLABELLED]]
     np.testing.assert_array_equal(picture, expected)
+
+
+def test_colouring_large_class_ids_takes_no_more_memory_than_small_ones():
+    largest = 20_000_000
+    tracemalloc.start()
+    picture = class_picture(np.array([[largest, 7, largest - 1]], np.int32), (largest, 7))
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    np.testing.assert_array_equal(picture[0], [*class_colours(2), UNLABELLED])
+    assert peak < 1e6
 
 
 def test_error_picture_marks_only_test_pixels():

@@ -9,8 +9,16 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from st_ray.report import print_summary
-from st_ray.report.words import compact, duration, honesty, percent, saving
+from st_ray.report import PartCounts, print_summary
+from st_ray.report.words import (
+    compact,
+    duration,
+    honesty,
+    percent,
+    saving,
+    shares,
+    whitening,
+)
 
 
 def _printed(report, *, width: int | None = None, encoding: str = "utf-8") -> str:
@@ -79,6 +87,32 @@ def test_a_saving_is_never_called_less_when_it_is_more():
     assert saving(3.0, 30.0) == "10× less"
     assert saving(30.0, 30.0) == "the same"
     assert saving(45.0, 30.0) == "1.5× more"
+
+
+@pytest.mark.parametrize(
+    ("exponent", "words"),
+    [(0.0, "none"), (0.25, "partial (exponent 0.25)"), (0.5, "full (exponent 0.5)")],
+)
+def test_whitening_is_said_in_words(exponent: float, words: str):
+    assert whitening(exponent) == words
+
+
+def test_a_drawn_split_says_what_was_asked_for(sample):
+    split = dataclasses.replace(sample.report.split, kind="disjoint", guard=6)
+    asked = "disjoint, seed 0: 10.0 % train, 5.0 % validation, guard band 6 px"
+    assert shares(split) == asked
+
+
+def test_a_split_from_a_file_says_what_it_came_to(sample):
+    split = dataclasses.replace(
+        sample.report.split,
+        kind="mask.mat",
+        seed=None,
+        train_fraction=None,
+        validation_fraction=None,
+        totals=PartCounts(train=51, validation=4, test=40, unused=5),
+    )
+    assert shares(split) == "mask.mat: 51.0 % train, 4.0 % validation, 40.0 % test"
 
 
 def test_a_leaking_disjoint_split_is_told_to_widen_its_guard(sample):

@@ -143,6 +143,8 @@ def test_the_page_names_every_class_score_and_stage(sample):
         assert all(str(count) in page.words for count in row if count)
     assert f"{100 * sample.report.overall_accuracy:.2f}" in page.text
     assert "9 of 30 epochs" in page.text
+    assert "random, seed 0: 10.0 % train, 5.0 % validation" in page.text
+    assert "Whitening full (exponent 0.5)" in page.text
     assert "13×13" in page.text
     assert sample.report.command in page.text
     assert "ray not installed" in page.text
@@ -209,5 +211,5 @@ def test_a_raster_of_another_shape_is_refused_by_name(sample, tmp_path):
 
 def test_an_output_directory_that_is_a_file_is_refused(sample, tmp_path):
     (tmp_path / "out").write_text("")
-    with pytest.raises(OutputError, match=r"cannot write into .*out.*--out"):
+    with pytest.raises(OutputError, match=r"cannot write .*out.*--out"):
         write_report(sample.report, **sample.rasters, out=tmp_path / "out")

@@ -172,6 +172,16 @@ def test_a_class_lost_with_its_pixels_is_noted(scene_files: SceneFiles, tmp_path
     assert "left out classes [4], which have no valid pixel" in notes
 
 
+def test_too_few_classes_left_says_what_took_them(scene_files: SceneFiles, tmp_path: Path) -> None:
+    values = scene_files.values.astype(np.float32)
+    values[scene_files.truth != scene_files.truth.max(), 0] = np.nan
+    np.save(tmp_path / "cube.npy", values)
+    given = open_scene(SceneSpec(name=str(tmp_path / "cube.npy"), labels=str(scene_files.labels)))
+    verdict = judge_bands(_survey(given), given.cube.band_indices, max_invalid=0.99)
+    with pytest.raises(SceneError, match=r"too few classes .* labelled pixels .* classes \["):
+        apply_verdict(given, verdict, "drop")
+
+
 def test_many_bad_bands_still_make_one_short_line(small_scene: Scene) -> None:
     values = small_scene.cube.read(ALL, ALL)
     values[:, :, :11] = 0

@@ -19,6 +19,7 @@ from st_ray.learn.backbones.registry import (
     build_backbone,
     check_backbone,
     load_factory,
+    one_line,
     register_backbone,
 )
 
@@ -32,6 +33,7 @@ __all__ = [
     "cnn3d",
     "hybridsn",
     "load_factory",
+    "one_line",
     "register_backbone",
     "resnet2d",
     "spectralformer",

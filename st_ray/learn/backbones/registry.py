@@ -142,7 +142,7 @@ def build_backbone(
     except Exception as error:
         raise TrainingError(
             f"backbone {name} failed when called as function({_call(sizes | options)}): "
-            f"{_one_line(error)}"
+            f"{one_line(error)}"
         ) from error
     if not isinstance(model, nn.Module):
         raise TrainingError(
@@ -168,7 +168,7 @@ def load_factory(path: str) -> Callable[..., Any]:
         module = importlib.import_module(module_name)
     except Exception as error:
         raise SpecError(
-            f"cannot import module {module_name!r} of {path!r}: {_one_line(error)}; "
+            f"cannot import module {module_name!r} of {path!r}: {one_line(error)}; "
             "install it or add its folder to PYTHONPATH"
         ) from error
     factory = getattr(module, attribute, None)
@@ -209,7 +209,7 @@ def check_backbone(
         with torch.random.fork_rng(devices=forked), torch.no_grad():
             logits = model.eval()(patches)
     except Exception as error:
-        raise TrainingError(f"backbone {name} failed on {asked}: {_one_line(error)}") from error
+        raise TrainingError(f"backbone {name} failed on {asked}: {one_line(error)}") from error
     finally:
         for module, mode in modes:
             module.training = mode
@@ -266,6 +266,7 @@ def _call(arguments: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
 
 
-def _one_line(error: Exception) -> str:
+def one_line(error: Exception) -> str:
+    """The error's type and the first line of its message."""
     text = str(error).strip().splitlines()
     return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__

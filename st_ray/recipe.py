@@ -1,0 +1,109 @@
+"""What the method leaves open: architecture, loss and optimizer; found by name, and rehearsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+
+from st_ray.config import RunSpec
+from st_ray.errors import SceneError, SpecError
+from st_ray.learn.backbones import build_backbone, check_backbone
+from st_ray.learn.curriculum import PlannedStage
+from st_ray.learn.fit import BuildModel, BuildOptimizer
+from st_ray.learn.identity import identity
+from st_ray.learn.loop import Loss
+from st_ray.learn.objectives import check_objective, resolve_loss, resolve_optimizer
+from st_ray.learn.parallel import local_randomness
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """The three, by name or brought along.
+
+    Attributes:
+        build: (components=, patch_size=, classes=) -> module.
+        loss: (logits (M, C), targets (M,)) -> scalar loss of the global batch.
+        optimizer: (parameters, learning rate) -> optimizer.
+        own_build: The caller's builder, which a bundle cannot name; None if it goes by name.
+        brought: Which of "backbone", "loss" and "optimizer" the caller brought.
+    """
+
+    build: BuildModel
+    loss: Loss
+    optimizer: BuildOptimizer
+    own_build: BuildModel | None = None
+    brought: tuple[str, ...] = ()
+
+    @property
+    def identities(self) -> tuple[str, ...]:
+        """What the three are, so that a changed one is not taken for the same."""
+        return tuple(identity(part) for part in (self.build, self.loss, self.optimizer))
+
+
+def settle_recipe(
+    spec: RunSpec,
+    backbone: BuildModel | None,
+    loss: Loss | None,
+    optimizer: BuildOptimizer | None,
+) -> Recipe:
+    """Take what the caller brought, and the rest by name.
+
+    Raises:
+        SpecError: A name is unknown.
+    """
+    own = {"backbone": backbone, "loss": loss, "optimizer": optimizer}
+    return Recipe(
+        build=backbone or _named_build(spec),
+        loss=loss or resolve_loss(spec.train.loss),
+        optimizer=optimizer or resolve_optimizer(spec.train.optimizer, spec.train.weight_decay),
+        own_build=backbone,
+        brought=tuple(name for name, part in own.items() if part is not None),
+    )
+
+
+def _named_build(spec: RunSpec) -> BuildModel:
+    options: dict[str, Any] = dict(spec.backbone_options)
+    return partial(build_backbone, spec.backbone, **options)
+
+
+def check_stages(
+    recipe: Recipe, spec: RunSpec, stages: Sequence[PlannedStage], classes: int, workers: int
+) -> tuple[str, ...]:
+    """Rehearse a step of every stage's model, before anything expensive starts.
+
+    Returns:
+        Notes on what will not be the same on another number of workers.
+
+    Raises:
+        StRayError: A model cannot be built or returns the wrong shape, the loss or the optimizer
+            does not do what it should; or batches are too small to be shared by the workers.
+    """
+    if classes < 2:
+        raise SceneError(f"the labels hold {classes} class; a classifier needs 2 or more")
+    notes: tuple[str, ...] = ()
+    for stage in stages:
+        if stage.batch_size < 2 * workers:
+            raise SpecError(
+                f"batch_size={stage.batch_size} is too small for {workers} workers; "
+                f"use at least {2 * workers}"
+            )
+        k, side = stage.components, stage.patch_size
+        with torch.random.fork_rng(devices=[]):
+            model = recipe.build(components=k, patch_size=side, classes=classes)
+            check_backbone(model, k, side, classes, name=spec.backbone)
+            check_objective(
+                model,
+                recipe.loss,
+                recipe.optimizer,
+                components=k,
+                patch_size=side,
+                classes=classes,
+                learning_rate=spec.train.learning_rate,
+            )
+        notes = local_randomness(model) if workers > 1 else ()
+    listed = ", ".join(notes)
+    return (f"random numbers of {listed} differ from worker to worker",) if notes else ()
