@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -77,6 +78,14 @@ def scene_files(tmp_path_factory: pytest.TempPathFactory) -> SceneFiles:
 def small_scene(scene_files: SceneFiles) -> Scene:
     """The small scene, opened."""
     return open_scene(SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)))
+
+
+@pytest.fixture
+def usual_ctrl_c() -> Iterator[None]:
+    """Python's own handler of Ctrl-C, which a test run in the background starts without."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

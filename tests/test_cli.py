@@ -189,7 +189,7 @@ def test_a_mask_splits_report_says_what_the_file_did(st_ray, quick, scene_files,
 
 
 @pytest.fixture
-def interrupt_at(monkeypatch):
+def interrupt_at(monkeypatch, usual_ctrl_c):
     """Have Ctrl-C pressed when an event is told: ``interrupt_at("epoch")``."""
 
     def arrange(kind: str) -> None:
@@ -219,7 +219,7 @@ def test_a_run_interrupted_before_it_trains_leaves_nothing(
     assert not (tmp_path / "out").exists()
 
 
-def test_an_interrupted_list_ends_in_one_line(st_ray, monkeypatch) -> None:
+def test_an_interrupted_list_ends_in_one_line(st_ray, monkeypatch, usual_ctrl_c) -> None:
     def press(*unused: object) -> None:
         signal.raise_signal(signal.SIGINT)
 

@@ -8,6 +8,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -62,14 +63,20 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def submit(head: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [RAY, "job", "submit", "--working-dir", str(ROOT), "--", "python", *map(str, words)],
-        env=head,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+    """Submit a job and wait for its end; a head that has just started refuses at first."""
+    deadline = time.monotonic() + 60
+    while True:
+        done = subprocess.run(
+            [RAY, "job", "submit", "--working-dir", str(ROOT), "--", "python", *map(str, words)],
+            env=head,
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
+        if "No available agent" not in done.stderr or time.monotonic() > deadline:
+            return done
+        time.sleep(1)
 
 
 def test_a_submitted_training_job_succeeds(head, scene_files, tmp_path: Path) -> None:

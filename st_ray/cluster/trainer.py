@@ -10,10 +10,12 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 import threading
 import traceback
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import ray
@@ -70,7 +72,8 @@ def train_on_workers(job: Job, stack: TileStack, spec: ClusterSpec, listen: List
     relay.start()
     broken: Exception | None = None
     try:
-        trainer.fit()
+        with _usual_interrupt():
+            trainer.fit()
     except ray.train.TrainingFailedError as error:
         broken = error
     finally:
@@ -86,6 +89,25 @@ def train_on_workers(job: Job, stack: TileStack, spec: ClusterSpec, listen: List
             f"the workers ended without a result in {job.folder}; is it on storage that all "
             "nodes share?"
         )
+
+
+@contextmanager
+def _usual_interrupt() -> Iterator[None]:
+    """Undo what `fit` makes of Ctrl-C: it leaves its own handler behind and ends in exit code 0.
+
+    Raises:
+        KeyboardInterrupt: On Ctrl-C, after Ray has aborted the run.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield  # where Ray cannot set a handler either
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _worker(config: dict[str, Any]) -> None:

@@ -129,6 +129,18 @@ def test_more_than_the_cluster_has_is_refused_before_ray_waits_for_it(
     assert not (tmp_path / "out").exists()
 
 
+def test_ctrl_c_ends_training_and_leaves_no_handler_behind(spec, usual_ctrl_c, tmp_path) -> None:
+    def press(event) -> None:
+        if event["kind"] == "epoch" and event["row"].epoch == 1:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    long = replace(spec, epochs=2000, out=str(tmp_path / "out"))
+    with pytest.raises(KeyboardInterrupt):
+        run_curriculum(long, listen=press)
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    assert not (tmp_path / "out" / "report.json").exists()
+
+
 class BreakLate(torch.nn.CrossEntropyLoss):
     """Cross entropy that fails, and would again, after some steps."""
 
