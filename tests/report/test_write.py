@@ -152,6 +152,13 @@ def test_the_page_names_every_class_score_and_stage(sample):
     assert page.tags.count("svg") == 3
 
 
+def test_the_stages_add_up_to_the_line_below_them(sample):
+    total = sum(stage.seconds for stage in sample.report.stages)
+    footer = render_page(sample.report, **sample.rasters).partition("<tfoot>")[2]
+    seen = [part.partition("</tfoot>")[0] for part in footer.split("<tfoot>")]
+    assert any(f"<td>{total:.1f}</td>" in part for part in seen)
+
+
 def test_the_page_warns_of_leakage_and_only_then(sample_of):
     leaky = sample_of()
     assert "99.9 % of the test patches (13×13) contain a training pixel" in _page(leaky).text
