@@ -197,8 +197,7 @@ def _settle(
     given: dict[str, Any], config: Path | None, assignments: list[str], resumed: str | None
 ) -> RunSpec:
     """Run file (or the resumed run's own), then options, then --set; the later wins."""
-    from st_ray.config import assign, load_spec, override, spec_from_table
-    from st_ray.output import RUN_FILE
+    from st_ray.config import RUN_FILE, assign, load_spec, override, spec_from_table
 
     if config is None and resumed is not None and (Path(resumed) / RUN_FILE).is_file():
         config = Path(resumed) / RUN_FILE
@@ -210,8 +209,9 @@ def _settle(
 
 
 def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
+    from st_ray.config import RUN_FILE
     from st_ray.events import Progress
-    from st_ray.output import RUN_FILE, default_out
+    from st_ray.output import default_out
     from st_ray.pipeline import run_curriculum
     from st_ray.report import print_summary
 

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
-from st_ray.config import RunSpec
+from st_ray.config import CURRICULUM_FILE, RUN_FILE, RunSpec
 from st_ray.learn.curriculum import Curriculum, PlannedStage
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.outcome import Outcome
@@ -242,8 +242,8 @@ def repeat_command(spec: RunSpec, folder: Path, brought: tuple[str, ...] = ()) -
 
     The curriculum of a file is taken from the folder: the file may have changed since.
     """
-    run_file, again = str(folder / "run.toml"), f"{folder}-again"
-    own = str(folder / "curriculum.toml") if spec.curriculum.endswith(".toml") else None
+    run_file, again = str(folder / RUN_FILE), f"{folder}-again"
+    own = str(folder / CURRICULUM_FILE) if spec.curriculum.endswith(".toml") else None
     if not brought:
         words = ["st-ray", "train", "--config", run_file, "--out", again]
         return shlex.join(words + (["--curriculum", own] if own else []))

@@ -26,6 +26,9 @@ from st_ray.spectral.tiles import TileSpec
 
 Option = bool | int | float | str
 
+# What a run leaves in its directory for whoever repeats it.
+RUN_FILE, CURRICULUM_FILE = "run.toml", "curriculum.toml"
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterSpec:

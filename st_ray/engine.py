@@ -53,6 +53,8 @@ class Engine(Protocol):
         tiles: Sequence[Tile],
         side: int,
         raster_HW: NDArray[np.generic] | None = None,
+        *,
+        gpus: int = 0,
     ) -> Iterator[Arrays]:
         """Run work over blocks of tiles, in no particular order.
 
@@ -61,6 +63,7 @@ class Engine(Protocol):
             tiles: The plan, or a part of it.
             side: Side of a full core, pixels.
             raster_HW: Its crop under each tile is handed to the work.
+            gpus: GPUs that a block needs to itself.
         """
 
     def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
@@ -88,8 +91,11 @@ class LocalEngine:
         tiles: Sequence[Tile],
         side: int,
         raster_HW: NDArray[np.generic] | None = None,
+        *,
+        gpus: int = 0,
     ) -> Iterator[Arrays]:
         """See `Engine.map_tiles`."""
+        del gpus  # this process's own
         for tile in tiles:
             yield work([tile], [crop_or_nothing(raster_HW, tile, side)])
 

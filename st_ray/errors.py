@@ -44,8 +44,10 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
-    """Around what writes a file or a directory.
+def writing(
+    place: Path | str, remedy: str = "free space there or choose another --out"
+) -> Iterator[None]:
+    """Around what writes to a place: a path, or words that name it after "cannot write".
 
     Raises:
         OutputError: It cannot be written: no space, no permission, not there any more.
@@ -54,6 +56,5 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except OSError as problem:
         raise OutputError(
-            f"cannot write {path}: {problem.strerror or problem}; free space there or choose "
-            "another --out"
+            f"cannot write {place}: {problem.strerror or problem}; {remedy}"
         ) from None

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
+from contextlib import AbstractContextManager
 from itertools import count
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from filelock import FileLock, Timeout
 
-from st_ray.config import RunSpec, differences, load_spec, save_spec, spec_from_table
+from st_ray.config import (
+    CURRICULUM_FILE,
+    RUN_FILE,
+    RunSpec,
+    differences,
+    load_spec,
+    save_spec,
+    spec_from_table,
+)
 from st_ray.errors import OutputError, writing
 from st_ray.learn.curriculum import Curriculum, load_curriculum, save_curriculum
 
-RUN_FILE = "run.toml"
-CURRICULUM_FILE = "curriculum.toml"
 REPORT_FILE = "report.json"
 LOCK_FILE = ".lock"
 DEFAULT_FOLDER = Path("runs")
@@ -41,27 +47,19 @@ class RunFolder:
         Raises:
             OutputError: Another run holds it, or it cannot be written.
         """
-        try:
+        with _claiming(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
-            self._lock.acquire()
-        except Timeout:
-            raise OutputError(
-                f"another run is writing to {self.path}; wait for it, or choose another --out"
-            ) from None
-        except NotImplementedError:  # a file system without locks
-            pass
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {self.path}: {error.strerror}; choose a writable --out"
-            ) from None
+            try:
+                self._lock.acquire()
+            except Timeout:
+                raise OutputError(
+                    f"another run is writing to {self.path}; wait for it, or choose another --out"
+                ) from None
+            except NotImplementedError:
+                pass  # filelock's word for a file system without locks: the run goes on unlocked
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *unused: object) -> None:
         """Unlock it; remove it, and runs/ above it, if empty."""
         self._lock.release()
         try:
@@ -150,16 +148,17 @@ def default_out(spec: RunSpec) -> str:
     stem = "-".join((*names, f"seed{spec.seed}", time.strftime("%Y%m%d-%H%M%S")))
     for number in count(1):
         path = DEFAULT_FOLDER / (stem if number == 1 else f"{stem}-{number}")
-        try:
-            path.mkdir(parents=True)
-        except FileExistsError:
-            continue
-        except OSError as error:
-            raise OutputError(
-                f"cannot write to {path.absolute()}: {error.strerror}; choose a writable --out"
-            ) from None
+        with _claiming(path.absolute()):
+            try:
+                path.mkdir(parents=True)
+            except FileExistsError:
+                continue
         return str(path)
     raise AssertionError  # count() does not end
+
+
+def _claiming(path: Path) -> AbstractContextManager[None]:
+    return writing(f"to {path}", remedy="choose a writable --out")
 
 
 def _require_same(spec: RunSpec, folder: RunFolder) -> None:

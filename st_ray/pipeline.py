@@ -19,8 +19,8 @@ from st_ray.engine import Engine, open_engine
 from st_ray.events import Fanout, TensorBoard
 from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.curriculum import Curriculum, PlannedStage, find_curriculum, plan
-from st_ray.learn.fit import BuildModel, BuildOptimizer, Job, Listen
-from st_ray.learn.loop import Loss
+from st_ray.learn.fit import BuildModel, Job, Listen
+from st_ray.learn.objectives import BuildOptimizer, Loss
 from st_ray.learn.outcome import Outcome
 from st_ray.output import RunFolder, find_folder
 from st_ray.recipe import Recipe, check_stages, settle_recipe
@@ -145,12 +145,13 @@ def _picture(scene: Scene) -> NDArray[np.uint8]:
 
 def _train(run: _Run, engine: Engine, job: Job, stack: TileStack, folder: RunFolder) -> Outcome:
     """Train, and tell start-up, training and the last scoring apart."""
-    done = epochs_done(job)
+    finished = Outcome.exists(job.folder, job.fingerprint)
+    done = job.epochs if finished else epochs_done(job)
     run.listen({"kind": "plan", "stages": job.stages})
     run.listen.add(TensorBoard(folder.tensorboard))
     begun = time.time()
     with run.clock("train"):
-        if not Outcome.exists(job.folder, job.fingerprint):
+        if not finished:
             engine.train(job, stack, run.listen)
     outcome = Outcome.load(job.folder)
     if run.listen.training_started is not None:

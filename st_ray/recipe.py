@@ -13,10 +13,15 @@ from st_ray.config import RunSpec
 from st_ray.errors import SceneError, SpecError
 from st_ray.learn.backbones import build_backbone, check_backbone
 from st_ray.learn.curriculum import PlannedStage
-from st_ray.learn.fit import BuildModel, BuildOptimizer
+from st_ray.learn.fit import BuildModel
 from st_ray.learn.identity import identity
-from st_ray.learn.loop import Loss
-from st_ray.learn.objectives import check_objective, resolve_loss, resolve_optimizer
+from st_ray.learn.objectives import (
+    BuildOptimizer,
+    Loss,
+    check_objective,
+    resolve_loss,
+    resolve_optimizer,
+)
 from st_ray.learn.parallel import local_randomness
 
 

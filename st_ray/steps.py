@@ -184,13 +184,11 @@ def _digest(array: NDArray[np.generic]) -> str:
 
 
 def epochs_done(job: Job) -> int:
-    """Epochs that an earlier process of the run has trained.
+    """Epochs that an earlier process of a run that is not finished has trained.
 
     Raises:
         OutputError: The folder's checkpoints belong to other settings.
     """
-    if Outcome.exists(job.folder, job.fingerprint):
-        return job.epochs
     found = latest_checkpoint(job.folder, job.fingerprint)
     return found[1].epoch if found else 0
 
@@ -227,7 +225,7 @@ def predict_scene(
     work = PredictTiles(scene.cube, str(folder.model), side, engine.device, own_build)
     by_index = {tile.index: tile for tile in tiles}
     map_HW = np.zeros(scene.labels.shape, dtype=np.int32)
-    for part in engine.map_tiles(work, tiles, side):
+    for part in engine.map_tiles(work, tiles, side, gpus=int(engine.device == "cuda")):
         for index, classes_ss in zip(part["index"], part["classes"], strict=True):
             tile = by_index[int(index)]
             map_HW[tile.rows, tile.cols] = classes_ss[: tile.height, : tile.width]

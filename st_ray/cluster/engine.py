@@ -55,6 +55,8 @@ class RayEngine:
         tiles: Sequence[Tile],
         side: int,
         raster_HW: NDArray[np.generic] | None = None,
+        *,
+        gpus: int = 0,
     ) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.map_tiles`."""
         rows = [
@@ -64,7 +66,7 @@ class RayEngine:
         blocks = max(-(-len(tiles) // _TILES_PER_BLOCK), min(len(tiles), 2 * self._cpus()))
         run_block: Any = partial(_run_block, work=work, tiles=tuple(tiles))
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-            run_block, batch_size=None, num_gpus=1 if getattr(work, "device", "") == "cuda" else 0
+            run_block, batch_size=None, num_gpus=gpus
         )
         try:
             for batch in dataset.iter_batches(batch_size=None, prefetch_batches=1):

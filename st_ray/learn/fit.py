@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,8 +16,6 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import Parameter
-from torch.optim import Optimizer
 
 from st_ray.errors import SpecError, TrainingError
 from st_ray.learn.checkpoint import (
@@ -31,7 +29,6 @@ from st_ray.learn.checkpoint import (
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.grow import grow, grow_optimizer
 from st_ray.learn.loop import (
-    Loss,
     PatchSource,
     evaluate,
     even_batches,
@@ -42,13 +39,12 @@ from st_ray.learn.loop import (
     stack_tensor,
     train_epoch,
 )
-from st_ray.learn.objectives import to_device
+from st_ray.learn.objectives import BuildOptimizer, Loss, to_device
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers, Share, globalise
 from st_ray.spectral.patches import Samples, TileStack
 
 BuildModel = Callable[..., nn.Module]
-BuildOptimizer = Callable[[Iterable[Parameter], float], Optimizer]
 Listen = Callable[[Mapping[str, Any]], None]
 
 

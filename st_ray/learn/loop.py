@@ -19,12 +19,9 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from st_ray.learn.metrics import Confusion
-from st_ray.learn.objectives import is_sample_mean
+from st_ray.learn.objectives import Loss, is_sample_mean
 from st_ray.learn.parallel import Peers, Share
 from st_ray.spectral.patches import Samples, TileStack
-
-# (logits (M, C), targets (M,)) -> scalar loss of the global batch.
-Loss = Callable[[Tensor, Tensor], Tensor]
 
 # Batches of an evaluation hold no gradients, so they may be larger than training's.
 _EVALUATION_BATCH = 512

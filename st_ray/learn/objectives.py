@@ -6,7 +6,7 @@ import copy
 import inspect
 from collections.abc import Callable, Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -16,9 +16,10 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.backbones import load_factory, one_line
 
-if TYPE_CHECKING:  # both modules use this one
-    from st_ray.learn.fit import BuildOptimizer
-    from st_ray.learn.loop import Loss
+# (logits (M, C), targets (M,)) -> scalar loss of the global batch.
+Loss = Callable[[Tensor, Tensor], Tensor]
+# (parameters, learning rate) -> optimizer.
+BuildOptimizer = Callable[[Iterable[Parameter], float], Optimizer]
 
 LOSSES: dict[str, Callable[..., Any]] = {"cross_entropy": nn.functional.cross_entropy}
 
@@ -51,7 +52,7 @@ def resolve_loss(name: str) -> Loss:
     """
     loss = _resolve("loss", name, LOSSES)
     _check_no_class(loss, name)
-    return cast("Loss", loss)
+    return cast(Loss, loss)
 
 
 def resolve_optimizer(name: str, weight_decay: float) -> BuildOptimizer:
@@ -62,8 +63,8 @@ def resolve_optimizer(name: str, weight_decay: float) -> BuildOptimizer:
     """
     factory = _resolve("optimizer", name, OPTIMIZERS)
     if name in OPTIMIZERS:
-        return cast("BuildOptimizer", partial(factory, weight_decay=weight_decay))
-    return cast("BuildOptimizer", factory)
+        return cast(BuildOptimizer, partial(factory, weight_decay=weight_decay))
+    return cast(BuildOptimizer, factory)
 
 
 def is_sample_mean(loss: Loss) -> bool:
@@ -89,7 +90,7 @@ def to_device(loss: Loss, device: torch.device) -> Loss:
             return partial(moved(part.func), *map(moved, part.args), **keywords)
         return part
 
-    return cast("Loss", moved(loss))
+    return cast(Loss, moved(loss))
 
 
 def check_objective(
