@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -13,6 +14,9 @@ from numpy.typing import NDArray
 from scipy.io import savemat
 
 from st_ray.spectral.scene import Scene, SceneSpec, open_scene
+
+if TYPE_CHECKING:
+    from st_ray import Report, RunSpec
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,6 +82,33 @@ def scene_files(tmp_path_factory: pytest.TempPathFactory) -> SceneFiles:
 def small_scene(scene_files: SceneFiles) -> Scene:
     """The small scene, opened."""
     return open_scene(SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)))
+
+
+@pytest.fixture(scope="session")
+def spec(scene_files: SceneFiles) -> RunSpec:
+    """A run of a second on the small scene, but for its output directory."""
+    from st_ray import ClusterSpec, RunSpec, TileSpec, TrainSpec
+
+    return RunSpec(
+        scene=SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)),
+        tiles=TileSpec(side=16),
+        backbone="resnet2d",
+        backbone_options={"width": 8},
+        curriculum="paper",
+        patch_size=5,
+        epochs=12,
+        train=TrainSpec(learning_rate=3e-3, batch_size=16),
+        cluster=ClusterSpec(workers=0, device="cpu", threads=1),
+    )
+
+
+@pytest.fixture(scope="session")
+def finished(spec: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[Report, Path]:
+    """Its report and directory."""
+    from st_ray import run_curriculum
+
+    out = tmp_path_factory.mktemp("run") / "out"
+    return run_curriculum(replace(spec, out=str(out))), out
 
 
 @pytest.fixture

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import shutil
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import astuple, replace
 
 import numpy as np
 import pytest
@@ -13,8 +11,8 @@ import torch
 from PIL import Image
 from torch import nn
 
-from st_ray import BasisSpec, ClusterSpec, RunSpec, SceneSpec, SplitSpec, TileSpec, TrainSpec
-from st_ray.errors import OutputError, SceneError, SpecError, SplitError, TrainingError
+from st_ray import BasisSpec, SceneSpec, SplitSpec, TileSpec
+from st_ray.errors import SceneError, SpecError, SplitError, TrainingError
 from st_ray.learn.bundle import PredictTiles, load_bundle
 from st_ray.pipeline import run_curriculum
 from st_ray.report import Report
@@ -22,28 +20,6 @@ from st_ray.spectral.parts import TEST, TRAIN, Split
 from st_ray.spectral.scene import open_scene
 from st_ray.spectral.tiles import plan_tiles
 from st_ray.steps import check_samples
-
-
-@pytest.fixture(scope="module")
-def spec(scene_files) -> RunSpec:
-    """A run of a second on the small scene, but for its output directory."""
-    return RunSpec(
-        scene=SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)),
-        tiles=TileSpec(side=16),
-        backbone="resnet2d",
-        backbone_options={"width": 8},
-        curriculum="paper",
-        patch_size=5,
-        epochs=12,
-        train=TrainSpec(learning_rate=3e-3, batch_size=16),
-        cluster=ClusterSpec(workers=0, device="cpu", threads=1),
-    )
-
-
-@pytest.fixture(scope="module")
-def finished(spec, tmp_path_factory) -> tuple[Report, Path]:
-    out = tmp_path_factory.mktemp("run") / "out"
-    return run_curriculum(replace(spec, out=str(out))), out
 
 
 def test_a_run_learns_and_writes_everything(finished) -> None:
@@ -75,11 +51,7 @@ def test_the_report_adds_up(finished) -> None:
     assert [entry.id for entry in report.per_class] == [2, 5, 9]
     parts = report.seconds
     assert parts.total >= parts.statistics + parts.ingest + parts.train + parts.evaluate + parts.map
-    assert all(value >= 0 for value in vars_of(parts))
-
-
-def vars_of(record) -> list[float]:
-    return [getattr(record, name) for name in record.__dataclass_fields__]
+    assert all(value >= 0 for value in astuple(parts))
 
 
 def test_the_bundle_alone_predicts_the_map(finished, scene_files) -> None:
@@ -109,58 +81,6 @@ def test_two_runs_of_one_spec_are_equal_and_tiles_do_not_matter(spec, finished, 
     assert again.confusion == finished[0].confusion
     losses = [[row.loss for row in report.history] for report in (again, finished[0])]
     np.testing.assert_allclose(*losses, rtol=1e-4)
-
-
-def test_a_resumed_finished_run_gives_its_report(spec, finished) -> None:
-    report, out = finished
-    assert run_curriculum(replace(spec, out=str(out)), resume=True).created == report.created
-
-
-def test_a_run_cut_off_resumes_to_the_same_scores(spec, finished, tmp_path) -> None:
-    class Stop(Exception):
-        pass
-
-    def stop(event) -> None:
-        if event["kind"] == "epoch" and event["row"].epoch == 3:
-            raise Stop
-
-    here = replace(spec, out=str(tmp_path / "cut"), map=False)
-    with pytest.raises(Stop):
-        run_curriculum(here, listen=stop)
-    assert not (tmp_path / "cut" / "report.json").exists()
-    with pytest.raises(OutputError, match="an unfinished run; pass --resume"):
-        run_curriculum(here)
-    with pytest.raises(OutputError, match=r"other settings \(epochs, seed\)"):
-        run_curriculum(replace(here, seed=5, epochs=30), resume=True)
-    report = run_curriculum(here, resume=True)
-    assert report.confusion == finished[0].confusion
-    assert any("resumed after epoch 3" in line for line in report.warnings)
-    stages = sum(stage.seconds for stage in report.stages)
-    assert report.seconds.total > report.seconds.train >= 0.95 * stages
-
-
-def test_a_run_cut_off_before_its_report_is_not_trained_again(spec, finished, tmp_path) -> None:
-    shutil.copytree(finished[1], tmp_path / "late")
-    (tmp_path / "late" / "report.json").unlink()
-    events = []
-    here = replace(spec, out=str(tmp_path / "late"))
-    report = run_curriculum(here, resume=True, listen=events.append)
-    assert not [event for event in events if event["kind"] in ("started", "epoch")]
-    assert report.confusion == finished[0].confusion
-    assert min(vars_of(report.seconds)) >= 0
-
-
-def test_a_scene_that_changed_is_not_resumed(spec, scene_files, tmp_path) -> None:
-    cube = tmp_path / "cube.npy"
-    np.save(cube, scene_files.values)
-    here = replace(
-        spec, scene=replace(spec.scene, name=str(cube)), out=str(tmp_path / "out"), map=False
-    )
-    run_curriculum(here)
-    (tmp_path / "out" / "report.json").unlink()
-    np.save(cube, scene_files.values[::-1])
-    with pytest.raises(OutputError, match="other settings"):
-        run_curriculum(here, resume=True)
 
 
 def test_a_saved_split_repeats_a_run(spec, finished, tmp_path) -> None:
@@ -297,24 +217,6 @@ def test_every_worker_needs_training_pixels() -> None:
     check_samples(split, 1)
     with pytest.raises(SplitError, match="3 training pixels are too few for 2 workers"):
         check_samples(split, 2)
-
-
-def test_an_output_directory_that_is_a_file_is_refused(spec, tmp_path) -> None:
-    (tmp_path / "out").write_text("mine")
-    with pytest.raises(OutputError, match="cannot write to"):
-        run_curriculum(replace(spec, out=str(tmp_path / "out")))
-
-
-def test_a_finished_run_is_not_overwritten(spec, finished) -> None:
-    with pytest.raises(OutputError, match="a finished run; pass --resume"):
-        run_curriculum(replace(spec, out=str(finished[1])))
-
-
-def test_there_must_be_something_to_resume(spec, tmp_path) -> None:
-    with pytest.raises(OutputError, match="holds no run to resume"):
-        run_curriculum(replace(spec, out=str(tmp_path / "new")), resume=True)
-    with pytest.raises(OutputError, match="--resume needs --out"):
-        run_curriculum(spec, resume=True)
 
 
 def test_report_json_is_plain_json(finished) -> None:

@@ -1,75 +1,22 @@
 from __future__ import annotations
 
-import errno
 import shutil
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from safetensors import SafetensorError
 from torch import nn
 
 from st_ray.errors import OutputError, SpecError, TrainingError
 from st_ray.learn.backbones import build_backbone
-from st_ray.learn.bundle import ModelCard, save_bundle
 from st_ray.learn.checkpoint import latest_checkpoint
-from st_ray.learn.curriculum import PlannedStage
-from st_ray.learn.drafts import drafting
-from st_ray.learn.fit import Job, TrainSpec, fit
+from st_ray.learn.fit import TrainSpec
 from st_ray.learn.loop import even_batches, schedule, seed_everything, shuffle
-from st_ray.learn.objectives import resolve_loss, resolve_optimizer
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers
-from st_ray.spectral.basis import SpectralBasis
-from st_ray.spectral.patches import Samples, TileStack, extract_patches
-
-HALO, BANDS, CLASSES = 3, 8, 3
-STAGES = (
-    PlannedStage(components=4, patch_size=3, epochs=2, batch_size=16, cost=1.0),
-    PlannedStage(components=8, patch_size=7, epochs=2, batch_size=16, cost=1.0),
-)
-
-
-@pytest.fixture(scope="module")
-def stack() -> TileStack:
-    """One tile of 12 x 12 pixels whose class is a stripe with its own mean."""
-    rng = np.random.default_rng(0)
-    values = rng.normal(size=(12 + 2 * HALO, 12 + 2 * HALO, BANDS)).astype(np.float32)
-    values += (np.arange(18) // 6)[None, :, None] * np.linspace(0.5, 1.5, BANDS, dtype=np.float32)
-    return TileStack(values_REK=values, halo=HALO)
-
-
-def samples(count: int, seed: int) -> Samples:
-    centres = np.random.default_rng(seed).integers(0, 12, (count, 2))
-    return Samples(centres_N2=centres, targets_N=(centres[:, 1] + HALO) // 6)
-
-
-def job(folder: Path, **changes) -> Job:
-    train = TrainSpec()
-    whole = Job(
-        stages=STAGES,
-        classes=CLASSES,
-        build=partial(build_backbone, "resnet2d", width=8),
-        loss=resolve_loss("cross_entropy"),
-        optimizer=resolve_optimizer("adamw", train.weight_decay),
-        train=train,
-        seed=0,
-        fingerprint="one",
-        folder=folder,
-        halo=HALO,
-        train_samples=samples(40, 1),
-        validation_samples=samples(20, 2),
-        test_samples=samples(30, 3),
-    )
-    return replace(whole, **changes)
-
-
-def run(some: Job, stack: TileStack, listen=lambda event: None) -> Outcome:
-    fit(some, stack, peers=Peers(), device=torch.device("cpu"), listen=listen)
-    return Outcome.load(some.folder)
+from st_ray.spectral.patches import extract_patches
+from tests.small_jobs import CLASSES, STAGES, Stop, job, run, stop_after
 
 
 def same(left: Outcome, right: Outcome) -> bool:
@@ -80,18 +27,6 @@ def same(left: Outcome, right: Outcome) -> bool:
         return rows, outcome.test.counts_CC.tolist(), outcome.validation.counts_CC.tolist()
 
     return stripped(left) == stripped(right)
-
-
-class Stop(Exception):
-    """Stands for a killed process."""
-
-
-def stop_after(epoch: int):
-    def listen(event) -> None:
-        if event["kind"] == "epoch" and event["row"].epoch == epoch:
-            raise Stop
-
-    return listen
 
 
 @pytest.fixture(scope="module")
@@ -289,90 +224,3 @@ def test_a_learning_rate_may_be_a_tensor(stack, tmp_path) -> None:
         stack,
     )
     assert outcome.history[-1].learning_rate > 0
-
-
-def test_litter_of_killed_writers_goes_with_the_next_checkpoint(stack, tmp_path) -> None:
-    for name in (".draft_1234", ".draft_outcome"):
-        (tmp_path / name).mkdir()
-        (tmp_path / name / "weights.safetensors").write_bytes(b"half")
-    with pytest.raises(Stop):
-        run(job(tmp_path), stack, stop_after(1))
-    assert [path.name for path in tmp_path.iterdir()] == ["epoch_00001"]
-    run(job(tmp_path), stack)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "epoch_00003",
-        "epoch_00004",
-        "outcome",
-    ]
-
-
-def fail_with(error: Exception):
-    def write(*unused, **also_unused):
-        raise error
-
-    return write
-
-
-FULL = OSError(errno.ENOSPC, "No space left on device")
-
-
-@pytest.mark.parametrize(
-    ("place", "error"),
-    [
-        ("st_ray.learn.checkpoint.save_model", SafetensorError("I/O error: No space left")),
-        ("pathlib.Path.write_bytes", FULL),
-        ("st_ray.learn.outcome.save_model", SafetensorError("I/O error: No space left")),
-    ],
-)
-def test_a_full_disk_is_one_line_and_leaves_no_draft(
-    stack, tmp_path, monkeypatch, place, error
-) -> None:
-    monkeypatch.setattr(place, fail_with(error))
-    with pytest.raises(OutputError, match=rf"^cannot write {tmp_path}.*: .*No space left.*;.*\Z"):
-        run(job(tmp_path, stages=STAGES[:1]), stack)
-    assert not list(tmp_path.glob(".draft_*"))
-
-
-def test_a_folder_that_is_a_file_is_one_line(stack, tmp_path) -> None:
-    (tmp_path / "run").write_text("not a folder")
-    with pytest.raises(OutputError, match=r"cannot write .*epoch_00001: Not a directory"):
-        run(job(tmp_path / "run"), stack)
-
-
-def test_two_writers_share_no_draft(tmp_path) -> None:
-    with drafting(tmp_path / "a") as one:
-        assert one.is_dir()
-    with drafting(tmp_path / "a") as other:
-        assert other != one
-        (other / "new").touch()
-    assert (tmp_path / "a" / "new").exists()
-
-
-def test_a_bundle_that_cannot_be_written_is_one_line(tmp_path) -> None:
-    basis = SpectralBasis(
-        mean_B=np.zeros(2),
-        axes_KB=np.eye(2),
-        variances_K=np.ones(2),
-        total_variance=2.0,
-        whitening=0.5,
-        count=9,
-    )
-    card = ModelCard(
-        backbone="vit",
-        backbone_options={},
-        components=2,
-        patch_size=3,
-        classes=(1, 2),
-        class_names=("a", "b"),
-        file_bands=2,
-        bands=(0, 1),
-        curriculum="none",
-        fingerprint="one",
-    )
-    weights = tmp_path / "weights"
-    weights.write_bytes(b"")
-    (tmp_path / "file").touch()
-    (tmp_path / "model" / "basis.safetensors").mkdir(parents=True)
-    for folder in (tmp_path / "file", tmp_path / "model"):
-        with pytest.raises(OutputError, match=f"^cannot write {folder}: "):
-            save_bundle(folder, weights, basis, card)
