@@ -102,7 +102,7 @@ def compose_report(spec: RunSpec, result: RunResult) -> Report:
         seconds=_seconds(result.seconds),
         stages=tuple(_stage(result, index) for index in range(len(result.stages))),
         history=_history(result.outcome),
-        versions=_versions(),
+        versions=installed_versions(),
         command=repeat_command(spec, result.folder, result.brought),
         warnings=result.notes,
     )
@@ -227,7 +227,8 @@ def _history(outcome: Outcome) -> tuple[EpochSummary, ...]:
     )
 
 
-def _versions() -> dict[str, str | None]:
+def installed_versions() -> dict[str, str | None]:
+    """Versions of what decides a result; None for a package that is not installed."""
     found: dict[str, str | None] = {"python": platform.python_version()}
     for package in _PACKAGES:
         try:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -11,7 +11,7 @@ import torch
 
 from st_ray.config import RunSpec
 from st_ray.errors import SceneError, SpecError
-from st_ray.learn.backbones import build_backbone, check_backbone
+from st_ray.learn.backbones import backbones, build_backbone, check_backbone
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.fit import BuildModel
 from st_ray.learn.identity import identity
@@ -23,6 +23,9 @@ from st_ray.learn.objectives import (
     resolve_optimizer,
 )
 from st_ray.learn.parallel import local_randomness
+
+# Of a backbone that is not in the registry and says nothing of it.
+_USUAL_WHITENING = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,6 +50,18 @@ class Recipe:
     def identities(self) -> tuple[str, ...]:
         """What the three are, so that a changed one is not taken for the same."""
         return tuple(identity(part) for part in (self.build, self.loss, self.optimizer))
+
+
+def fill_in(spec: RunSpec) -> RunSpec:
+    """The spec with what it leaves to the backbone: whitening and learning rate."""
+    entry = backbones().get(spec.backbone)
+    whitening = entry.whitening if entry else _USUAL_WHITENING
+    rate = entry.learning_rate if entry else spec.train.peak_rate
+    if spec.basis.whitening is None:
+        spec = replace(spec, basis=replace(spec.basis, whitening=whitening))
+    if spec.train.learning_rate is None:
+        spec = replace(spec, train=replace(spec.train, learning_rate=rate))
+    return spec
 
 
 def settle_recipe(
@@ -107,7 +122,7 @@ def check_stages(
                 components=k,
                 patch_size=side,
                 classes=classes,
-                learning_rate=spec.train.learning_rate,
+                learning_rate=spec.train.peak_rate,
             )
         notes = local_randomness(model) if workers > 1 else ()
     listed = ", ".join(notes)

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from st_ray.config import RunSpec, fingerprint
 from st_ray.engine import Engine
 from st_ray.errors import SplitError
-from st_ray.learn.backbones import backbones
 from st_ray.learn.bundle import ModelCard, PredictTiles, save_bundle
 from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.curriculum import Curriculum, PlannedStage
@@ -29,9 +28,6 @@ from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import Split
 from st_ray.spectral.tiles import Tile
 from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles
-
-# Whitening of a backbone that is not in the registry and says nothing of it.
-_USUAL_WHITENING = 0.5
 
 
 def check_samples(split: Split, workers: int) -> None:
@@ -94,15 +90,7 @@ def fit_basis(
     if curriculum.axis == "bands":
         return standardise_bands(moments)
     rank = max(stage.components for stage in stages)
-    return solve_basis(moments, rank, whitening=choose_whitening(spec))
-
-
-def choose_whitening(spec: RunSpec) -> float:
-    """The spec's exponent, or the one the backbone's family wants."""
-    if spec.basis.whitening is not None:
-        return spec.basis.whitening
-    entry = backbones().get(spec.backbone)
-    return entry.whitening if entry else _USUAL_WHITENING
+    return solve_basis(moments, rank, whitening=float(spec.basis.whitening or 0.0))
 
 
 def project_tiles(

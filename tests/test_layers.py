@@ -19,7 +19,8 @@ LAYERS = [
     ("compose", "output", "engine"),
     ("cluster", "recipe"),
     ("steps",),
-    ("pipeline",),
+    ("prepare",),
+    ("pipeline", "bench"),
     ("cli",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -36,6 +36,8 @@ class EpochRow:
         validation_accuracy: Validation OA; NaN without validation pixels.
         seconds: Training only.
         samples: Samples trained on.
+        scoring_seconds: Wall-clock of the validation score, beside `seconds`.
+        scoring_cpu_seconds: CPU time of this process for it.
     """
 
     epoch: int
@@ -46,6 +48,8 @@ class EpochRow:
     validation_accuracy: float
     seconds: float
     samples: int
+    scoring_seconds: float = 0.0
+    scoring_cpu_seconds: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import nn
@@ -32,6 +32,7 @@ from st_ray.learn.loop import (
     PatchSource,
     evaluate,
     even_batches,
+    patch_read,
     remember_rates,
     schedule,
     seed_everything,
@@ -53,25 +54,27 @@ class TrainSpec:
     """How a curriculum is optimised.
 
     Attributes:
-        learning_rate: Peak of the schedule.
+        learning_rate: Peak of the schedule; None takes what the backbone's entry says.
         batch_size: Global batch over all workers, samples.
         weight_decay: Of the built-in optimizers.
         warmup: Share of the budget spent raising the learning rate from zero.
+        schedule: Of the learning rate after that: "cosine" to zero, or "constant".
         optimizer: "adamw", "adam", "sgd", or "package.module:function" called with
             (parameters, learning_rate).
         loss: "cross_entropy", or "package.module:function" called with (logits (M, C),
             targets (M,)) and returning the scalar loss of the global batch.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     batch_size: int = 64
     weight_decay: float = 1e-2
     warmup: float = 0.05
+    schedule: Literal["cosine", "constant"] = "cosine"
     optimizer: str = "adamw"
     loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.learning_rate < math.inf:
+        if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:
             raise SpecError(f"train.learning_rate={self.learning_rate}: expected a positive number")
         if self.batch_size < 2:
             raise SpecError(f"train.batch_size={self.batch_size}: expected at least 2 samples")
@@ -79,6 +82,16 @@ class TrainSpec:
             raise SpecError(f"train.weight_decay={self.weight_decay}: expected 0 or more")
         if not 0.0 <= self.warmup < 1.0:
             raise SpecError(f"train.warmup={self.warmup}: expected a share of the budget in [0, 1)")
+        if self.schedule not in ("cosine", "constant"):
+            raise SpecError(f"train.schedule={self.schedule!r}: expected 'cosine' or 'constant'")
+
+    @property
+    def peak_rate(self) -> float:
+        """The learning rate; the usual one where nothing was said."""
+        return _USUAL_RATE if self.learning_rate is None else self.learning_rate
+
+
+_USUAL_RATE = 1e-3
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -146,7 +159,7 @@ class _Learner:
             classes=job.classes,
         )
         self.model = globalise(model.to(values.device), self.share, peers)
-        self.optimizer = job.optimizer(self.model.parameters(), job.train.learning_rate)
+        self.optimizer = job.optimizer(self.model.parameters(), job.train.peak_rate)
         remember_rates(self.optimizer)
         if before is not None:
             weights = before.model.state_dict()
@@ -161,16 +174,14 @@ class _Learner:
 
     def source(self, samples: Samples) -> PatchSource:
         """Some samples' patches at this stage's size."""
-        return PatchSource.of(
-            self.values, self.job.halo, samples, self.stage.patch_size, self.stage.components
-        )
+        return stage_source(self.job, self.values, samples, self.stage, self.model)
 
     def train(self, epoch: int) -> EpochRow:
         """One epoch, 0-based over the run, and the validation score after it."""
         job = self.job
 
         def factor_at(progress: float) -> float:
-            return schedule((epoch + progress) / job.epochs, job.train.warmup)
+            return schedule((epoch + progress) / job.epochs, job.train.warmup, job.train.schedule)
 
         seed_everything(job.seed, epoch + 1)
         order = shuffle(len(job.train_samples), job.seed, epoch)
@@ -189,6 +200,7 @@ class _Learner:
                 f"the loss became {stats.loss} in epoch {epoch + 1} (stage {self.index + 1}); "
                 "lower --lr"
             )
+        begun = time.perf_counter(), time.process_time()
         confusion, loss = evaluate(
             self.model, self.source(job.validation_samples), job.loss, job.classes, self.peers
         )
@@ -201,7 +213,17 @@ class _Learner:
             validation_accuracy=confusion.overall_accuracy,
             seconds=stats.seconds,
             samples=stats.samples,
+            scoring_seconds=time.perf_counter() - begun[0],
+            scoring_cpu_seconds=time.process_time() - begun[1],
         )
+
+
+def stage_source(
+    job: Job, values: torch.Tensor, samples: Samples, stage: PlannedStage, model: nn.Module
+) -> PatchSource:
+    """Some samples' patches, of the tile stack (R, E, K), as a stage's model sees them."""
+    side = patch_read(model, stage.patch_size)
+    return PatchSource.of(values, job.halo, samples, side, stage.components)
 
 
 def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, listen: Listen) -> None:

@@ -81,6 +81,11 @@ class PatchSource:
         return patches.contiguous(), self.targets_N[index_M]
 
 
+def patch_read(model: nn.Module, patch_size: int) -> int:
+    """Pixels on a side that a model reads of a patch; see `st_ray.learn.backbones.registry`."""
+    return min(patch_size, int(getattr(model, "reads", patch_size)))
+
+
 def stack_tensor(stack: TileStack, device: torch.device) -> Tensor:
     """The stack's values as a tensor; on the CPU it shares memory with the array.
 
@@ -123,18 +128,21 @@ def my_share(batch_M: NDArray[np.int64], peers: Peers, share: Share) -> Tensor:
     return torch.from_numpy(batch_M[start:stop])
 
 
-def schedule(progress: float, warmup: float) -> float:
-    """The learning rate's factor: linear warm-up, then half a cosine to zero.
+def schedule(progress: float, warmup: float, shape: str = "cosine") -> float:
+    """The learning rate's factor: linear warm-up, then half a cosine to zero, or a constant.
 
     Args:
         progress: Share of the whole budget's steps done, 0..1.
         warmup: Share of the budget spent warming up.
+        shape: "cosine" or "constant".
 
     Returns:
         What each parameter group's own learning rate is multiplied by, 0..1.
     """
     if progress < warmup:
         return progress / warmup
+    if shape == "constant":
+        return 1.0
     return 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
 
 

@@ -1,9 +1,7 @@
-"""Curves of a run as inline SVG that takes its colours from the page, light or dark."""
+"""Curves of a run over its epochs."""
 
 from __future__ import annotations
 
-import io
-import re
 from collections.abc import Sequence
 from itertools import accumulate, groupby
 from typing import TYPE_CHECKING, Any
@@ -11,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from st_ray.report.drawing import MUTED, SHADE, TRAIN, VALIDATION, drawing, svg
 from st_ray.report.report import Report
 from st_ray.report.sections import EpochSummary
 
@@ -18,37 +17,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Each stands for a CSS variable of the page while matplotlib draws, and is then replaced by it.
-INK, MUTED, RULE, SHADE, TRAIN, VALIDATION = (f"#0{digit}0e0f" for digit in range(1, 7))
-_VARIABLES = {
-    INK: "var(--ink)",
-    MUTED: "var(--muted)",
-    RULE: "var(--rule)",
-    SHADE: "var(--shade)",
-    TRAIN: "var(--train)",
-    VALIDATION: "var(--validation)",
-}
-_STYLE: Any = {
-    "svg.fonttype": "none",
-    "font.size": 9,
-    "text.color": INK,
-    "axes.edgecolor": RULE,
-    "axes.labelcolor": MUTED,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.grid.axis": "y",
-    "axes.axisbelow": True,
-    "grid.color": RULE,
-    "grid.linewidth": 0.6,
-    "xtick.color": RULE,
-    "ytick.color": RULE,
-    "xtick.labelcolor": MUTED,
-    "ytick.labelcolor": MUTED,
-    "legend.frameon": False,
-    "legend.fontsize": 8.5,
-    "lines.linewidth": 1.8,
-}
 _LOG_FROM = 30
 
 
@@ -61,13 +29,11 @@ def draw_curves(report: Report) -> dict[str, str]:
     """
     if not report.history:
         return {}
-    import matplotlib
-
-    with matplotlib.rc_context({**_STYLE, "svg.hashsalt": "st_ray"}):
+    with drawing():
         return {
-            "loss": _svg(_loss_figure(report.history), "Loss and learning rate by epoch"),
-            "accuracy": _svg(_accuracy_figure(report.history), "Validation accuracy by epoch"),
-            "cost": _svg(_cost_figure(report), "Cumulative cost and seconds by epoch"),
+            "loss": svg(_loss_figure(report.history), "Loss and learning rate by epoch"),
+            "accuracy": svg(_accuracy_figure(report.history), "Validation accuracy by epoch"),
+            "cost": svg(_cost_figure(report), "Cumulative cost and seconds by epoch"),
         }
 
 
@@ -162,19 +128,3 @@ def _column(history: Sequence[EpochSummary], name: str) -> NDArray[np.float64]:
 def _mark(epochs: NDArray[np.float64]) -> dict[str, Any]:
     """Dots on short curves, so that one epoch shows as well."""
     return {"marker": "o", "markersize": 3.5} if len(epochs) <= 40 else {}
-
-
-def _svg(figure: Figure, title: str) -> str:
-    """The figure's SVG element, without identifiers that would repeat on the page."""
-    buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None})
-    text = buffer.getvalue()
-    text = text[text.index("<svg") :]
-    text = re.sub(r"<metadata>.*?</metadata>\s*", "", text, flags=re.DOTALL)
-    text = re.sub(r'<g id="[^"]*"', "<g", text)
-    text = re.sub(r"font: ([^;\"]*?)'[^;\"]*", r"font: \1sans-serif", text)
-    text = re.sub(r'width="[^"]*pt" height="[^"]*pt"', "", text, count=1)
-    text = re.sub(r' xmlns(:\w+)?="[^"]*"', "", text).replace("xlink:href", "href")
-    for stand_in, variable in _VARIABLES.items():
-        text = text.replace(stand_in, variable)
-    return text.replace("<svg", f'<svg role="img" aria-label="{title}"', 1)

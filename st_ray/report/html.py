@@ -99,10 +99,10 @@ def render_page(
 _NUMBERS = (words.percent, words.number, words.compact, words.duration)
 
 
-@cache
-def _template() -> jinja2.Template:
+def page_environment(*folders: Path) -> jinja2.Environment:
+    """Where pages are filled: templates of these folders and of the report, all text escaped."""
     environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        loader=jinja2.FileSystemLoader((*folders, Path(__file__).parent)),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
@@ -112,7 +112,12 @@ def _template() -> jinja2.Template:
         environment.filters[shape.__name__] = shape
     environment.filters["width"] = _width
     environment.globals["saving"] = words.saving
-    return environment.get_template("page.html.jinja")
+    return environment
+
+
+@cache
+def _template() -> jinja2.Template:
+    return page_environment().get_template("page.html.jinja")
 
 
 def _width(share: float) -> str:

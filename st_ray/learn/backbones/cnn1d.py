@@ -20,6 +20,8 @@ class Cnn1d(nn.Module):
     last pool may be incomplete, for fewer components than the kernel is long.
     """
 
+    reads = 1
+
     def __init__(
         self, components: int, classes: int, filters: int, kernel: int, pool: int, hidden: int
     ) -> None:

@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from st_ray.learn.backbones.layers import (
     SpectralConv3d,
+    channels_last,
     spatial_padding,
     spectral_major,
 )
@@ -73,4 +74,4 @@ def cnn3d(*, components: int, patch_size: int, classes: int, width: int = 20) ->
         width: Channels of the first two convolutions; the other four have 7/4 of it (20 and 35
             in the paper).
     """
-    return Cnn3d(components, patch_size, classes, width)
+    return channels_last(Cnn3d(components, patch_size, classes, width))

@@ -15,11 +15,15 @@ Two of them make a hand-over to more components or a larger patch possible:
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from st_ray.errors import SpecError
+
+Model = TypeVar("Model", bound=nn.Module)
 
 
 def spatial_padding(side: int, *, least: int = 3) -> int:
@@ -80,6 +84,21 @@ class SpectralConv3d(nn.Module):
         edge = (self.padding,) * 4
         convolved: Tensor = self.conv(F.pad(features, (*edge, self.before, after)))
         return convolved
+
+
+def channels_last(model: Model) -> Model:
+    """Lay out a model's convolutions with the channels last, in place.
+
+    On CPUs cnn3d is a third faster for it, ssrn a fifth and resnet2d a sixth; ssftt and hybridsn,
+    with 3D convolutions of a few channels, are slower.
+    """
+    for parameter in model.parameters():
+        if parameter.ndim in _LAYOUTS:
+            parameter.data = parameter.data.contiguous(memory_format=_LAYOUTS[parameter.ndim])
+    return model
+
+
+_LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class Attention(nn.Module):

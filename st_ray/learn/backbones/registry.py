@@ -2,7 +2,8 @@
 
 A backbone is any function of ``components``, ``patch_size`` and ``classes`` that returns an
 ``nn.Module`` mapping float32 patches ``(M, K, S, S)`` to logits ``(M, C)``; further keyword
-arguments with defaults are its options.
+arguments with defaults are its options. A model that reads only the middle of a patch may say so
+in an attribute ``reads`` (pixels on a side, odd), and is then given no more.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class BackboneEntry:
         paper: The source, as a reference.
         whitening: Default exponent p of the scaling lambda^-p of each component: 0.5 whitens,
             0 leaves the components at their own variance.
+        learning_rate: Default peak of the schedule, as `st-ray bench training` found it.
         growth: One sentence: what a hand-over to more components or a larger patch keeps.
         exact_every: With the default options, the evaluation logits stay exactly as they were
             when the number of components grows from any multiple of this; None: they never do.
@@ -45,6 +47,7 @@ class BackboneEntry:
     build: Factory
     paper: str
     whitening: float
+    learning_rate: float
     growth: str
     exact_every: int | None
     exact_in_patch: bool
@@ -73,6 +76,7 @@ def register_backbone(
     growth: str,
     exact_every: int | None,
     exact_in_patch: bool = False,
+    learning_rate: float = 1e-3,
 ) -> Callable[[Factory], Factory]:
     """Decorate a factory to enter it under ``name``; see `BackboneEntry` for the fields.
 
@@ -88,6 +92,7 @@ def register_backbone(
             build=build,
             paper=paper,
             whitening=whitening,
+            learning_rate=learning_rate,
             growth=growth,
             exact_every=exact_every,
             exact_in_patch=exact_in_patch,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from st_ray.learn.backbones.layers import channels_last
 from st_ray.learn.backbones.registry import register_backbone
 
 
@@ -85,4 +86,4 @@ def resnet2d(
         blocks: Residual blocks, two convolutions each.
         dropout: Share of pooled features dropped before the head.
     """
-    return ResNet2d(components, classes, width, blocks, dropout)
+    return channels_last(ResNet2d(components, classes, width, blocks, dropout))

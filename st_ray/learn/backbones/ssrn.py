@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from st_ray.learn.backbones.layers import (
     SpectralConv3d,
+    channels_last,
     spatial_padding,
     spectral_major,
 )
@@ -96,4 +97,4 @@ def ssrn(
         width: Channels of the spectral and spatial blocks; 24 in the paper.
         spectral: Channels that the spectral axis is compressed into; 128 in the paper.
     """
-    return Ssrn(components, patch_size, classes, width, spectral)
+    return channels_last(Ssrn(components, patch_size, classes, width, spectral))

@@ -1,0 +1,121 @@
+"""`st-ray bench`: the group of benchmarks on the command line."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+bench = typer.Typer(
+    help="Measure on your own scene what a way of training costs, and what it is worth.",
+    no_args_is_help=True,
+)
+
+
+@bench.callback()
+def _group() -> None:
+    """Keep `training` a command of a group, though it is the only one."""
+
+
+def _option(what: str, default: str | bool, *names: str, metavar: str | None = None) -> Any:
+    return typer.Option(*names, help=what, show_default=default, metavar=metavar)
+
+
+@bench.command()
+def training(
+    scene: Annotated[
+        list[str] | None,
+        _option("A registered scene or the path of a cube; repeatable.", "indian_pines"),
+    ] = None,
+    split: Annotated[
+        list[str] | None,
+        _option("random, disjoint, or a mask file; repeatable.", "random"),
+    ] = None,
+    backbone: Annotated[
+        list[str] | None, _option("A registered backbone, or all; repeatable.", "resnet2d")
+    ] = None,
+    arm: Annotated[
+        list[str] | None,
+        _option("An arm beside full, or all; repeatable (a wrong name lists them).", "default"),
+    ] = None,
+    seeds: Annotated[
+        str, typer.Option(help="A number of seeds (from 0), or seeds with commas: 10,11,12.")
+    ] = "3",
+    threads: Annotated[int, typer.Option(help="CPU threads of every run.")] = 1,
+    jobs: Annotated[int, typer.Option(help="Runs at a time, each on cores of its own.")] = 1,
+    full_epochs: Annotated[
+        int | None, _option("T0, epochs of the arm full.", "searched on validation pixels")
+    ] = None,
+    lr: Annotated[
+        float | None, _option("Learning rate of every arm.", "searched for each arm")
+    ] = None,
+    tuning_seed: Annotated[int, typer.Option(help="Seed of the searches.")] = 1000,
+    max_hours: Annotated[
+        float | None,
+        _option("Begin no measurement after that; repeat the command to go on.", "no limit"),
+    ] = None,
+    out: Annotated[str, typer.Option(help="Directory of the results.")] = "runs/bench",
+    set_: Annotated[
+        list[str] | None,
+        _option(
+            "A setting of all runs, such as patch_size=9; repeatable.",
+            "none",
+            "--set",
+            metavar="KEY=VALUE",
+        ),
+    ] = None,
+) -> None:
+    """Train arms side by side: accuracy against seconds, paired by seed; resumable."""
+    from rich.console import Console
+
+    from st_ray.bench.arms import ARMS
+    from st_ray.bench.training import BenchSpec, run_bench
+    from st_ray.config import override, spec_from_table
+    from st_ray.learn.backbones import backbones
+
+    spec = BenchSpec(
+        base=spec_from_table(override({}, set_ or [])),
+        scenes=tuple(scene or ("indian_pines",)),
+        splits=tuple(split or ("random",)),
+        backbones=_all_or(backbone or ["resnet2d"], backbones()),
+        arms=_all_or(arm or ["default"], ARMS),
+        seeds=_seeds(seeds),
+        tuning_seed=tuning_seed,
+        full_epochs=full_epochs,
+        rate=lr,
+        threads=threads,
+        jobs=jobs,
+        out=out,
+        max_hours=max_hours,
+    )
+    console = Console(soft_wrap=True)
+    table, done = run_bench(spec, say=lambda text: console.print(text, highlight=False))
+    console.print(f"Results: {Path(out) / 'bench.html'}, bench.md, bench.json", highlight=False)
+    speedup = table["geomean_speedup"]
+    console.print(
+        f"default against full: {speedup:.3g} times sooner at equal validation OA "
+        f"(geometric mean over {len(table['backbones'])} backbones)",
+        highlight=False,
+    )
+    if not done:
+        console.print("The time was over before all was measured; repeat the command to go on.")
+
+
+def _all_or(names: list[str], known: Any) -> tuple[str, ...]:
+    return tuple(known) if names == ["all"] else tuple(names)
+
+
+def _seeds(text: str) -> tuple[int, ...]:
+    """Seeds from "3" (0, 1, 2) or "10,11,12".
+
+    Raises:
+        SpecError: It is neither.
+    """
+    from st_ray.errors import SpecError
+
+    parts = text.split(",")
+    if not all(part.strip().isdecimal() for part in parts):
+        raise SpecError(f"--seeds {text!r}: expected a number of seeds, or seeds with commas")
+    numbers = tuple(int(part) for part in parts)
+    return tuple(range(numbers[0])) if len(numbers) == 1 else numbers

@@ -1,0 +1,188 @@
+"""Train one cell of a benchmark, and note what it cost and when it was how good.
+
+The clock of a cell starts at the opened scene and stops at the trained model: statistics,
+projection, rehearsal, training, hand-overs and checkpoints count. What only the benchmark does
+(validation after every epoch, keeping weights, the test score at the end) does not.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from st_ray.config import RunSpec
+from st_ray.engine import LocalEngine
+from st_ray.events import Fanout
+from st_ray.learn.backbones import build_backbone
+from st_ray.learn.checkpoint import EpochRow, load_weights
+from st_ray.learn.curriculum import Curriculum
+from st_ray.learn.fit import Job, fit, stage_source
+from st_ray.learn.loop import evaluate, stack_tensor
+from st_ray.learn.metrics import Confusion
+from st_ray.learn.outcome import Outcome
+from st_ray.learn.parallel import Peers
+from st_ray.output import RunFolder
+from st_ray.prepare import Run, prepare
+from st_ray.recipe import settle_recipe
+from st_ray.spectral.patches import Samples, TileStack
+from st_ray.spectral.scene import open_scene
+
+Row = dict[str, Any]
+
+
+def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test: bool) -> Row:
+    """Train a spec in this process.
+
+    Args:
+        spec: What to train; `spec.cluster` must ask for no workers.
+        curriculum: Its stages, in place of those that `spec.curriculum` names.
+        target: Validation OA whose first passing is noted, with the test scores of the weights
+            at that epoch's end; None: none.
+        test: Whether the test pixels are scored at the end. A search must not see them; it gets
+            the validation scores of the last epoch only.
+
+    Returns:
+        Plain numbers: ``seconds`` and ``cpu_seconds`` of the whole, ``parts`` (seconds by phase),
+        ``curve`` (one (seconds, validation OA) an epoch, or None), ``validation`` and ``test``
+        scores, ``reach`` (epoch, seconds and test scores at the target, or None),
+        ``parameters``, ``stages`` (components, patch size and epochs of each).
+    """
+    engine = LocalEngine(spec.cluster)
+    with engine, tempfile.TemporaryDirectory(prefix="st_ray-bench-") as place:
+        scene = open_scene(spec.scene)
+        run, folder = Run(spec, Fanout()), RunFolder(Path(place))
+        folder.begin(spec, curriculum)
+        watch = _Watch(target=target, folder=folder.path / "reached")
+        made = prepare(run, settle_recipe(spec, None, None, None), engine, folder, scene)
+        job = replace(made.job, folder=folder.checkpoints)
+        if not test:  # score the validation part once, at the end, in the test part's place
+            nothing = _nothing(job.validation_samples)
+            job = replace(job, test_samples=job.validation_samples, validation_samples=nothing)
+        watch.job = job
+        fit(job, made.stack, peers=Peers(), device=torch.device(engine.device), listen=watch)
+        outcome = Outcome.load(job.folder)
+        row = {
+            "seconds": round(watch.curve[-1][0], 4),
+            "cpu_seconds": round(watch.cpu, 4),
+            "parts": _parts(run.seconds, outcome.history, watch.curve[-1][0]),
+            "curve": watch.curve if test else None,
+            "validation": scores(outcome.validation if test else outcome.test),
+            "test": scores(outcome.test) if test else None,
+            "parameters": outcome.parameters,
+            "stages": [[s.components, s.patch_size, s.epochs] for s in job.stages],
+            "reach": None,
+        }
+        if watch.reached is not None:
+            row["reach"] = _reach(watch, job, made.stack, outcome, engine.device)
+        return row
+
+
+def time_sample(
+    backbone: str, components: int, patch_size: int, classes: int, batch_size: int, threads: int
+) -> float:
+    """Seconds that one training sample takes: the median of a few steps on noise."""
+    torch.set_num_threads(threads)
+    with torch.random.fork_rng(devices=[]):
+        model = build_backbone(
+            backbone, components=components, patch_size=patch_size, classes=classes
+        )
+        patches = torch.randn(batch_size, components, patch_size, patch_size)
+        targets = torch.arange(batch_size) % classes
+    optimizer = torch.optim.AdamW(model.train().parameters())
+    spent = []
+    for _ in range(1 + _TIMED_STEPS):
+        begun = time.perf_counter()
+        optimizer.zero_grad(set_to_none=True)
+        nn.functional.cross_entropy(model(patches), targets).backward()
+        optimizer.step()
+        spent.append(time.perf_counter() - begun)
+    return float(np.median(spent[1:])) / batch_size
+
+
+_TIMED_STEPS = 5
+
+
+def scores(confusion: Confusion) -> dict[str, float]:
+    """OA, AA and kappa."""
+    return {
+        "oa": round(confusion.overall_accuracy, 6),
+        "aa": round(confusion.average_accuracy, 6),
+        "kappa": round(confusion.kappa, 6),
+    }
+
+
+@dataclass(slots=True)
+class _Watch:
+    """Keeps the cost at every epoch's end, and the weights of the first that meets the target."""
+
+    target: float | None
+    folder: Path
+    job: Job | None = None
+    started: float = field(default_factory=time.perf_counter)
+    started_cpu: float = field(default_factory=time.process_time)
+    beside: float = 0.0
+    beside_cpu: float = 0.0
+    cpu: float = 0.0
+    curve: list[tuple[float, float]] = field(default_factory=list)
+    reached: EpochRow | None = None
+
+    def __call__(self, event: Mapping[str, Any]) -> None:
+        """Note an epoch."""
+        if event["kind"] != "epoch":
+            return
+        row: EpochRow = event["row"]
+        self.beside += row.scoring_seconds
+        self.beside_cpu += row.scoring_cpu_seconds
+        now, now_cpu = time.perf_counter(), time.process_time()
+        self.cpu = now_cpu - self.started_cpu - self.beside_cpu
+        spent = now - self.started - self.beside
+        self.curve.append((round(spent, 4), round(row.validation_accuracy, 6)))
+        due = self.reached is None and self.target is not None
+        if due and row.validation_accuracy >= float(self.target or 0.0):
+            self.reached = row
+            assert self.job is not None
+            shutil.copytree(self.job.folder / f"epoch_{row.epoch:05d}", self.folder)
+        self.beside += time.perf_counter() - now
+        self.beside_cpu += time.process_time() - now_cpu
+
+
+def _reach(watch: _Watch, job: Job, stack: TileStack, outcome: Outcome, device: str) -> Row:
+    row = watch.reached
+    assert row is not None
+    table = {"epoch": row.epoch, "seconds": watch.curve[row.epoch - 1][0], "target": watch.target}
+    if row.epoch == len(outcome.history):
+        return {**table, "test": scores(outcome.test)}
+    stage = job.stages[row.stage]
+    model = job.build(
+        components=stage.components, patch_size=stage.patch_size, classes=job.classes
+    ).to(device)
+    load_weights(watch.folder, model)
+    values = stack_tensor(stack, torch.device(device))
+    source = stage_source(job, values, job.test_samples, stage, model)
+    confusion, _ = evaluate(model, source, job.loss, job.classes, Peers())
+    return {**table, "test": scores(confusion)}
+
+
+def _parts(
+    phases: Mapping[str, float], history: tuple[EpochRow, ...], total: float
+) -> dict[str, float]:
+    """Seconds by phase; "other" is rehearsal, hand-overs and checkpoints."""
+    parts = {name: round(phases[name], 4) for name in ("statistics", "ingest")}
+    for row in history:
+        key = f"stage {row.stage + 1}"
+        parts[key] = round(parts.get(key, 0.0) + row.seconds, 4)
+    parts["other"] = round(total - sum(parts.values()), 4)
+    return parts
+
+
+def _nothing(samples: Samples) -> Samples:
+    return Samples(centres_N2=samples.centres_N2[:0], targets_N=samples.targets_N[:0])

@@ -1,0 +1,134 @@
+"""bench.html and bench.md from the summary of a benchmark."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from st_ray.bench.arms import ARMS
+from st_ray.bench.plots import arm_colour, draw_group, draw_speedups, part_colour
+from st_ray.report.drawing import to_page
+from st_ray.report.html import page_environment
+from st_ray.report.words import compact, percent
+
+Table = dict[str, Any]
+
+
+def render_bench(bench: Table) -> str:
+    """The page: it needs no network and no other file."""
+    environment = page_environment(Path(__file__).parent)
+    shapes = (times, points, points_interval, percent_spread, seconds, seconds_spread, stages)
+    for shape in shapes:
+        environment.filters[shape.__name__] = shape
+    groups = bench["groups"]
+    names = list(dict.fromkeys(arm["arm"] for group in groups for arm in group["arms"]))
+    parts = [list(dict.fromkeys(p for a in group["arms"] for p in a["parts"])) for group in groups]
+    return environment.get_template("bench.html.jinja").render(
+        bench=bench,
+        means={score: _mean(bench, score) for score in ("oa", "aa")},
+        speedups=_speedups(groups),
+        arms={name: ARMS[name].what for name in ARMS if name in names},
+        colours={name: to_page(arm_colour(name)) for name in names},
+        drawings=[{k: Markup(v) for k, v in draw_group(group).items()} for group in groups],
+        parts=parts,
+        part_colours={name: part_colour(name) for listed in parts for name in listed},
+    )
+
+
+def render_markdown(bench: Table) -> str:
+    """The table for a README: one a scene and split, rows backbones and arms."""
+    lines = []
+    for scene, split in dict.fromkeys((g["scene"], g["split"]) for g in bench["groups"]):
+        lines += [f"### {scene}, {split} split", "", _HEAD, _RULE]
+        for group in bench["groups"]:
+            if (group["scene"], group["split"]) == (scene, split):
+                lines += [_markdown_row(group["backbone"], arm) for arm in group["arms"]]
+        lines.append("")
+    lines.append(
+        "Medians over seeds (least to greatest); differences from `full` are seed-paired means "
+        "with 95 % bootstrap intervals, in points. *Sooner*: at the baseline's final validation "
+        f"OA. Configurations tried in the searches: {bench['configurations_tried']}."
+    )
+    return "\n".join(lines) + "\n"
+
+
+_HEAD = (
+    "| backbone | arm | stages | seeds | seconds | sooner | OA, % | AA, % | OA diff. | AA diff. |"
+)
+_RULE = "|---|---|---|---|---|---|---|---|---|---|"
+
+
+def _markdown_row(backbone: str, arm: Table) -> str:
+    cells = (
+        backbone,
+        arm["arm"],
+        stages(arm["stages"]),
+        str(len(arm["seeds"])),
+        seconds_spread(arm["seconds"]),
+        times(arm["speedup"]["median"]),
+        percent_spread(arm["oa"]),
+        percent_spread(arm["aa"]),
+        f"{points(arm['oa_difference'])} {points_interval(arm['oa_interval'])}".strip(),
+        f"{points(arm['aa_difference'])} {points_interval(arm['aa_interval'])}".strip(),
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _speedups(groups: Sequence[Table]) -> list[tuple[str, Markup]]:
+    drawn = []
+    for place in dict.fromkeys((group["scene"], group["split"]) for group in groups):
+        chosen = [group for group in groups if (group["scene"], group["split"]) == place]
+        drawing = draw_speedups(chosen)
+        if drawing:
+            drawn.append((f"{place[0]}, {place[1]} split", Markup(drawing)))
+    return drawn
+
+
+def _mean(bench: Table, score: str) -> float:
+    values = [entry[f"{score}_difference"] for entry in bench["backbones"].values()]
+    return sum(values) / len(values) if values else math.nan
+
+
+def times(value: float) -> str:
+    """A ratio: "12.3×"; a dash where it is 0 or unknown."""
+    return f"{value:.3g}×" if value > 0 else "–"
+
+
+def points(value: float) -> str:
+    """A difference of shares in percentage points, with its sign."""
+    return f"{100 * value:+.2f}" if math.isfinite(value) else "–"
+
+
+def points_interval(ends: Sequence[float]) -> str:
+    """An interval of points in brackets; empty if unknown."""
+    if not all(math.isfinite(end) for end in ends):
+        return ""
+    return f"[{points(ends[0])}, {points(ends[1])}]"
+
+
+def seconds(value: float) -> str:
+    """Seconds, three digits."""
+    return compact(float(f"{value:.3g}"))
+
+
+def percent_spread(table: Mapping[str, float]) -> str:
+    """Median (least–greatest), in percent."""
+    return _spread(percent(table["median"]), percent(table["least"]), percent(table["greatest"]))
+
+
+def seconds_spread(table: Mapping[str, float]) -> str:
+    """Median (least–greatest), in seconds."""
+    return _spread(seconds(table["median"]), seconds(table["least"]), seconds(table["greatest"]))
+
+
+def _spread(median: str, least: str, greatest: str) -> str:
+    return median if least == greatest else f"{median} ({least}–{greatest})"
+
+
+def stages(listed: Sequence[Sequence[int]]) -> str:
+    """Stages as components@patch×epochs."""
+    return ", ".join(f"{k}@{side}×{epochs}" for k, side, epochs in listed)

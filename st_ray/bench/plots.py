@@ -1,0 +1,125 @@
+"""The figures of bench.html."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from st_ray.bench.arms import ARMS
+from st_ray.report.drawing import INK, MUTED, TRAIN, drawing, svg
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Table = dict[str, Any]
+# Mid-tones that are told apart on light and on dark paper.
+_PALETTE = (
+    "#d55e00", "#8f7a00", "#009e73", "#a553a0", "#b0563b", "#3f8fb0",
+    "#6f8a1e", "#c2548b", "#6a6fd1", "#a07c4a", "#3f9a8f", "#8a8f98",
+)  # fmt: skip
+_PARTS = {"statistics": "#2fb1a5", "ingest": "#63850f", "other": "#8d99a6"}
+_STAGES = ("#0072b2", "#e69f00", "#a53d9f", "#c0392b", "#3d6b4f")
+
+
+def arm_colour(name: str) -> str:
+    """The colour of an arm, the same in all figures."""
+    if name in ("full", "default"):
+        return {"full": INK, "default": TRAIN}[name]
+    others = [arm for arm in ARMS if arm not in ("full", "default")]
+    return _PALETTE[others.index(name) % len(_PALETTE)]
+
+
+def part_colour(name: str) -> str:
+    """The colour of a part of a run's time."""
+    if name in _PARTS:
+        return _PARTS[name]
+    return _STAGES[(int(name.split()[-1]) - 1) % len(_STAGES)]
+
+
+def draw_group(group: Table) -> dict[str, str]:
+    """One scene, split and backbone: ``accuracy`` against seconds, and ``time`` by part."""
+    with drawing():
+        return {
+            "accuracy": svg(_accuracy(group["arms"]), "Validation accuracy against seconds"),
+            "time": svg(_time(group["arms"]), "Where the time went, by arm"),
+        }
+
+
+def draw_speedups(groups: Sequence[Table]) -> str:
+    """Speedup at equal accuracy of every arm, a row a backbone; empty without any."""
+    shown = [group for group in groups if len(group["arms"]) > 1]
+    if not shown:
+        return ""
+    with drawing():
+        return svg(_speedups(shown), "Speedup at equal accuracy by backbone and arm")
+
+
+def _figure(height: float) -> tuple[Figure, Axes]:
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(4.7, height), layout="constrained")
+    return figure, figure.subplots()
+
+
+def _accuracy(arms: Sequence[Table]) -> Figure:
+    figure, axes = _figure(3.4)
+    lowest = 1.0
+    for arm in reversed(arms):  # "full" and "default" on top
+        seconds, accuracy = zip(*arm["curve"], strict=True)
+        main = arm["arm"] in ("full", "default")
+        axes.plot(
+            seconds,
+            [100 * value for value in accuracy],
+            color=arm_colour(arm["arm"]),
+            linewidth=2.4 if main else 1.2,
+            marker="o" if len(seconds) == 1 else None,
+            markersize=3.5,
+        )
+        lowest = min(lowest, accuracy[-1])
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}")
+    axes.set_ylim(100 * max(0.0, lowest - 0.15), 100.5)
+    axes.set_xlabel("seconds from the opened scene")
+    axes.set_ylabel("validation overall accuracy, %")
+    return figure
+
+
+def _time(arms: Sequence[Table]) -> Figure:
+    figure, axes = _figure(0.5 + 0.24 * len(arms))
+    for row, arm in enumerate(arms):
+        left = 0.0
+        for name, seconds in arm["parts"].items():
+            axes.barh(row, max(0.0, seconds), left=left, height=0.7, color=part_colour(name))
+            left += max(0.0, seconds)
+    axes.set_yticks(range(len(arms)), [arm["arm"] for arm in arms])
+    axes.invert_yaxis()
+    axes.grid(visible=False, axis="y")
+    axes.grid(visible=True, axis="x")
+    axes.set_xlabel("seconds")
+    return figure
+
+
+def _speedups(groups: Sequence[Table]) -> Figure:
+    figure, axes = _figure(0.7 + 0.34 * len(groups))
+    for row, group in enumerate(groups):
+        for arm in group["arms"]:
+            if arm["arm"] == "full" or not arm["speedup"]["median"] > 0:
+                continue
+            main = arm["arm"] == "default"
+            axes.plot(
+                arm["speedup"]["median"],
+                row,
+                "o",
+                color=arm_colour(arm["arm"]),
+                markersize=9 if main else 5,
+                zorder=3 if main else 2,
+            )
+    axes.axvline(1, color=MUTED, linewidth=1)
+    axes.set_xscale("log")
+    axes.xaxis.set_major_formatter("{x:g}×")
+    axes.set_yticks(range(len(groups)), [group["backbone"] for group in groups])
+    axes.invert_yaxis()
+    axes.set_ylim(len(groups) - 0.5, -0.5)
+    axes.set_xlabel("times sooner than full at the baseline's validation OA (median over seeds)")
+    return figure

@@ -1,0 +1,215 @@
+"""From measured cells to bench.json: every arm against "full", paired by seed.
+
+The speedup of an arm is a ratio of times to accuracy: the seconds after which "full" first had its
+own final validation OA, over the seconds after which the arm first had that OA, on the same
+split, seed and machine. An arm that never had it has speedup 0 for that seed.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+from st_ray.bench.arms import ARMS
+from st_ray.bench.ledger import Row
+from st_ray.bench.statistics import first_reach, geometric_mean, paired_interval, spread
+
+Table = dict[str, Any]
+# Each adds one ingredient to the one before.
+INGREDIENTS = (
+    ("full", "the baseline"),
+    ("k60_raw", "60 components in place of all bands"),
+    ("k60", "whitening"),
+    ("k60_short", "a schedule of fewer epochs"),
+    ("b_growth", "a growing patch"),
+    ("default", "the rest"),
+)
+_SCORES = ("oa", "aa", "kappa")
+
+
+def summarise(
+    rows: Sequence[Row],
+    *,
+    searched: Mapping[tuple[str, str], Table],
+    configurations: int,
+    versions: Mapping[str, str | None],
+) -> Table:
+    """The content of bench.json.
+
+    Args:
+        rows: The rows of the runs.
+        searched: T0 and learning rates by (scene, backbone).
+        configurations: How many were tried in the searches.
+        versions: Of packages.
+    """
+    groups = [_group(list(rows)) for _, rows in groupby(sorted(rows, key=_place), key=_place)]
+    groups = [group for group in groups if group["arms"]]
+    headline = _headline(groups)
+    return {
+        **headline,
+        "configurations_tried": configurations,
+        "searched": [
+            {"scene": scene, "backbone": backbone, **found}
+            for (scene, backbone), found in searched.items()
+        ],
+        "groups": groups,
+        "ingredients": _ingredients(groups),
+        "failed": [
+            {key: row[key] for key in ("scene", "split", "backbone", "arm", "seed", "error")}
+            for row in rows
+            if "error" in row
+        ],
+        "machine": _machine(rows),
+        "versions": dict(versions),
+    }
+
+
+def _place(row: Row) -> tuple[str, str, str]:
+    return row["scene"], row["split"], row["backbone"]
+
+
+def _group(rows: list[Row]) -> Table:
+    """All arms of one scene, split and backbone."""
+    by_arm: dict[str, dict[int, Row]] = {}
+    for row in rows:
+        if "error" not in row:
+            by_arm.setdefault(row["arm"], {})[row["seed"]] = row
+    full = by_arm.get("full", {})
+    scene, split, backbone = _place(rows[0])
+    arms = [_arm(name, by_arm[name], full) for name in ARMS if name in by_arm]
+    return {"scene": scene, "split": split, "backbone": backbone, "arms": arms}
+
+
+def _arm(name: str, own: dict[int, Row], full: dict[int, Row]) -> Table:
+    """One arm: its own medians, and what it is against "full"."""
+    seeds = sorted(own)
+    pairs = [(own[seed], full[seed]) for seed in seeds if seed in full]
+    speedups = [_speedup(one, base) for one, base in pairs]
+    any_row = own[seeds[0]]
+    table: Table = {
+        "arm": name,
+        "what": ARMS[name].what,
+        "seeds": seeds,
+        "rate": any_row["rate"],
+        "stages": any_row["stages"],
+        "parameters": any_row["parameters"],
+        "seconds": spread([own[seed]["seconds"] for seed in seeds]),
+        "cpu_seconds": spread([own[seed]["cpu_seconds"] for seed in seeds]),
+        "speedup": spread(speedups),
+        "reached": sum(value > 0 for value in speedups),
+        "shorter": spread([base["seconds"] / one["seconds"] for one, base in pairs]),
+        "at_target": {score: spread(_at_target(own, seeds, score)) for score in _SCORES},
+        "parts": _mean_parts([own[seed]["parts"] for seed in seeds]),
+        "curve": _mean_curve([own[seed]["curve"] for seed in seeds]),
+    }
+    for score in _SCORES:
+        table[score] = spread([own[seed]["test"][score] for seed in seeds])
+        differences = [one["test"][score] - base["test"][score] for one, base in pairs]
+        mean = sum(differences) / len(differences) if differences else math.nan
+        table[f"{score}_difference"] = mean
+        table[f"{score}_interval"] = list(paired_interval(differences))
+    return table
+
+
+def _speedup(row: Row, full: Row) -> float:
+    if row["arm"] == "full":
+        return 1.0
+    target = full["validation"]["oa"]
+    return first_reach(full["curve"], target) / first_reach(row["curve"], target)
+
+
+def _at_target(own: dict[int, Row], seeds: Sequence[int], score: str) -> list[float]:
+    return [own[seed]["reach"]["test"][score] for seed in seeds if own[seed]["reach"]]
+
+
+def _mean_parts(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
+    names = list(dict.fromkeys(name for part in parts for name in part))
+    return {name: sum(part.get(name, 0.0) for part in parts) / len(parts) for name in names}
+
+
+def _mean_curve(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
+    """Mean seconds and mean validation OA at every epoch's end."""
+    epochs = min(len(curve) for curve in curves)
+    return [
+        (
+            round(sum(curve[epoch][0] for curve in curves) / len(curves), 3),
+            round(sum(curve[epoch][1] for curve in curves) / len(curves), 5),
+        )
+        for epoch in range(epochs)
+    ]
+
+
+def find_arm(group: Table, name: str) -> Table | None:
+    """An arm's table in a group."""
+    return next((arm for arm in group["arms"] if arm["arm"] == name), None)
+
+
+def _headline(groups: Sequence[Table]) -> Table:
+    """The arm "default" against "full" in the first scene's random split, or its first split."""
+    if not groups:
+        return {"geomean_speedup": math.nan, "backbones": {}, "headline": None}
+    scene = groups[0]["scene"]
+    splits = [group["split"] for group in groups if group["scene"] == scene]
+    split = "random" if "random" in splits else splits[0]
+    backbones = {}
+    for group in groups:
+        arm = find_arm(group, "default")
+        if (group["scene"], group["split"]) == (scene, split) and arm and arm["seeds"]:
+            backbones[group["backbone"]] = {
+                "speedup": arm["speedup"]["median"],
+                **{
+                    f"{s}_{kind}": arm[f"{s}_{kind}"]
+                    for s in ("oa", "aa", "kappa")
+                    for kind in ("difference", "interval")
+                },
+                "seeds": len(arm["seeds"]),
+                "reached": arm["reached"],
+            }
+    return {
+        "geomean_speedup": geometric_mean([entry["speedup"] for entry in backbones.values()]),
+        "backbones": backbones,
+        "headline": {"scene": scene, "split": split, "arm": "default", "against": "full"},
+    }
+
+
+def _ingredients(groups: Sequence[Table]) -> list[Table]:
+    """What each ingredient multiplies the speedup by, where the whole chain was measured."""
+    tables = []
+    for group in groups:
+        chain = [(find_arm(group, name), what) for name, what in INGREDIENTS]
+        if any(arm is None for arm, _ in chain):
+            continue
+        steps, before = [], 1.0
+        for arm, what in chain[1:]:
+            assert arm is not None
+            now = arm["speedup"]["median"]
+            factor = now / before if before > 0 and now > 0 else math.nan
+            steps.append({"arm": arm["arm"], "adds": what, "speedup": now, "factor": factor})
+            before = now
+        place = {key: group[key] for key in ("scene", "split", "backbone")}
+        tables.append({**place, "steps": steps})
+    return tables
+
+
+def _machine(rows: Sequence[Row]) -> Table:
+    return {
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "threads": sorted({row["threads"] for row in rows}),
+        "jobs": sorted({row["jobs"] for row in rows}),
+    }
+
+
+def _processor() -> str:
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
+            for line in file:
+                if line.startswith("model name"):
+                    return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

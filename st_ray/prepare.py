@@ -1,0 +1,170 @@
+"""All that comes before training: from an opened scene to what a training worker needs."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+from st_ray.config import RunSpec
+from st_ray.engine import Engine
+from st_ray.events import Fanout
+from st_ray.learn.checkpoint import EpochRow
+from st_ray.learn.curriculum import Curriculum, PlannedStage, find_curriculum, plan
+from st_ray.learn.fit import Job
+from st_ray.output import RunFolder
+from st_ray.recipe import Recipe, check_stages
+from st_ray.spectral.bands import BandVerdict
+from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.patches import TileStack
+from st_ray.spectral.scene import Scene
+from st_ray.spectral.split import Split, split_labels
+from st_ray.spectral.tiles import Tile, plan_tiles
+from st_ray.steps import (
+    check_samples,
+    fit_basis,
+    inspect_bands,
+    labelled_tiles,
+    prepare_job,
+    project_tiles,
+)
+
+
+@dataclass(slots=True)
+class Run:
+    """A run under way: its spec, its listeners and its clock.
+
+    Attributes:
+        spec: What to run.
+        listen: Told of phases and epochs.
+        started: When, by `time.perf_counter`.
+        seconds: Spent so far, by phase.
+        before: Of an earlier process of the same run.
+        notes: What the report must say.
+        checked: The stages that were rehearsed.
+    """
+
+    spec: RunSpec
+    listen: Fanout
+    started: float = field(default_factory=time.perf_counter)
+    seconds: dict[str, float] = field(default_factory=dict)
+    before: float = 0.0
+    notes: tuple[str, ...] = ()
+    checked: tuple[object, ...] = ()
+
+    def settle(
+        self, recipe: Recipe, engine: Engine, scene: Scene, folder: RunFolder
+    ) -> tuple[Curriculum, tuple[PlannedStage, ...]]:
+        """The curriculum and its stages, for the bands and workers as they are known so far."""
+        spec, bands = self.spec, scene.cube.shape[2]
+        if folder.started:
+            curriculum = folder.recorded_curriculum()
+        else:
+            curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size)
+        stages = plan(
+            curriculum,
+            bands=bands,
+            patch_size=spec.patch_size,
+            full_epochs=spec.epochs,
+            beta=spec.beta,
+            batch_size=spec.train.batch_size,
+        )
+        facts = (stages, len(scene.classes), engine.workers)
+        if facts != self.checked:
+            self.notes = check_stages(recipe, spec, *facts)
+            self.checked = facts
+        return curriculum, stages
+
+    def resume_clock(self, earlier: tuple[EpochRow, ...]) -> None:
+        """Add the epochs that an earlier process of this run trained."""
+        if earlier:
+            self.before = sum(row.seconds for row in earlier)
+            self.seconds["train"] += self.before
+            self.notes += (
+                f"resumed after epoch {len(earlier)}: the seconds count the epochs before it, "
+                "but no other work of the process that was cut off",
+            )
+
+    @contextmanager
+    def clock(self, phase: str) -> Iterator[None]:
+        """Add the time spent inside to a phase."""
+        self.listen({"kind": "phase", "name": phase})
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            spent = time.perf_counter() - begun
+            self.seconds[phase] = self.seconds.get(phase, 0.0) + spent
+
+    @contextmanager
+    def starting(self, engine: Engine) -> Iterator[None]:
+        """Run inside a started engine; its start counts as start-up."""
+        with self.clock("startup"):
+            engine.__enter__()
+        try:
+            yield
+        finally:
+            engine.__exit__(None, None, None)
+
+    def totals(self) -> dict[str, float]:
+        """Seconds by phase and in total, so far."""
+        return {**self.seconds, "total": time.perf_counter() - self.started + self.before}
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that comes before training.
+
+    Attributes:
+        scene: Without bad bands.
+        verdict: Those bands.
+        notes: What was found in bands and labels.
+        tiles: The whole plan.
+        split: Which pixels do what.
+        curriculum: As named.
+        basis: As solved.
+        job: What to train.
+        stack: The projected tiles.
+    """
+
+    scene: Scene
+    verdict: BandVerdict
+    notes: tuple[str, ...]
+    tiles: tuple[Tile, ...]
+    split: Split
+    curriculum: Curriculum
+    basis: SpectralBasis
+    job: Job
+    stack: TileStack
+
+
+def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: Scene) -> Prepared:
+    """From an opened scene to what a training worker needs.
+
+    Raises:
+        StRayError: Bad input, in one line.
+    """
+    spec = run.spec
+    tiles = plan_tiles(scene.labels.shape, spec.tiles)
+    with run.clock("statistics"):
+        scene, verdict, notes = inspect_bands(engine, scene, tiles, spec)
+        curriculum, stages = run.settle(recipe, engine, scene, folder)
+        split = split_labels(scene.labels, spec.split, spec.seed, curriculum.patch_size)
+        check_samples(split, engine.workers)
+        basis = fit_basis(engine, scene, split, tiles, curriculum, stages, spec)
+    with run.clock("ingest"):
+        held = labelled_tiles(tiles, scene.labels)
+        job = prepare_job(recipe, spec, scene, split, curriculum, stages, held, folder)
+        stack = project_tiles(engine, scene, basis, held, job.halo, spec.tiles.side)
+    return Prepared(
+        scene=scene,
+        verdict=verdict,
+        notes=notes,
+        tiles=tiles,
+        split=split,
+        curriculum=curriculum,
+        basis=basis,
+        job=job,
+        stack=stack,
+    )
