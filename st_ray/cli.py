@@ -136,11 +136,13 @@ def train(
         str | None,
         _option("Pixels the spectral basis is fitted on: train, or all of the scene's.", "train"),
     ] = None,
-    epochs: Annotated[int | None, _option("T0, the epochs of a full run.", "100")] = None,
+    epochs: Annotated[
+        int | None, _option("T0, the epochs of a full run.", "the backbone's own")
+    ] = None,
     beta: Annotated[
         float | None, _option("Share of T0 to train, in (0, 1].", "the curriculum's own")
     ] = None,
-    lr: Annotated[float | None, _option("Peak learning rate.", "0.001")] = None,
+    lr: Annotated[float | None, _option("Peak learning rate.", "the backbone's own")] = None,
     batch_size: Annotated[
         int | None, _option("Global batch over all workers, samples.", "64")
     ] = None,

@@ -162,11 +162,11 @@ def _guard(spec: RunSpec, patch_size: int) -> int | None:
 def _budget(spec: RunSpec, result: RunResult) -> Budget:
     epochs = sum(stage.epochs for stage in result.stages)
     return Budget(
-        full_epochs=spec.epochs,
+        full_epochs=spec.full_epochs,
         beta=result.curriculum.beta if spec.beta is None else spec.beta,
         epochs=epochs,
         cost=sum(stage.cost for stage in result.stages),
-        full_cost=float(spec.epochs),
+        full_cost=float(spec.full_epochs),
     )
 
 

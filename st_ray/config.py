@@ -66,7 +66,7 @@ class RunSpec:
         backbone_options: Keyword arguments of the backbone's builder.
         curriculum: A preset or a .toml file.
         patch_size: B, the full patch, pixels on a side, odd.
-        epochs: T0, the epochs of a full run.
+        epochs: T0, the epochs of a full run; None takes what the backbone needs.
         beta: Share of T0 to train, in (0, 1]; None takes the curriculum's own.
         train: The optimisation.
         cluster: Where to run.
@@ -83,7 +83,7 @@ class RunSpec:
     backbone_options: dict[str, Option] = field(default_factory=dict)
     curriculum: str = "default"
     patch_size: int = 11
-    epochs: int = 100
+    epochs: int | None = None
     beta: float | None = None
     train: TrainSpec = field(default_factory=TrainSpec)
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
@@ -93,14 +93,20 @@ class RunSpec:
 
     def __post_init__(self) -> None:
         check_odd(self.patch_size)
-        if self.epochs < 1:
+        if self.epochs is not None and self.epochs < 1:
             raise SpecError(f"epochs={self.epochs}: expected at least 1")
         if self.seed < 0:
             raise SpecError(f"seed={self.seed}: expected 0 or more")
         if self.beta is not None:
             check_beta(self.beta)
 
+    @property
+    def full_epochs(self) -> int:
+        """T0; the usual one where nothing was said."""
+        return _USUAL_EPOCHS if self.epochs is None else self.epochs
 
+
+_USUAL_EPOCHS = 60
 _ADAPTER = TypeAdapter(RunSpec)
 
 

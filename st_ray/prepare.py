@@ -66,7 +66,7 @@ class Run:
             curriculum,
             bands=bands,
             patch_size=spec.patch_size,
-            full_epochs=spec.epochs,
+            full_epochs=spec.full_epochs,
             beta=spec.beta,
             batch_size=spec.train.batch_size,
         )

@@ -53,10 +53,12 @@ class Recipe:
 
 
 def fill_in(spec: RunSpec) -> RunSpec:
-    """The spec with what it leaves to the backbone: whitening and learning rate."""
+    """The spec with what it leaves to the backbone: T0, whitening and learning rate."""
     entry = backbones().get(spec.backbone)
     whitening = entry.whitening if entry else _USUAL_WHITENING
     rate = entry.learning_rate if entry else spec.train.peak_rate
+    if spec.epochs is None:
+        spec = replace(spec, epochs=entry.full_epochs if entry else spec.full_epochs)
     if spec.basis.whitening is None:
         spec = replace(spec, basis=replace(spec.basis, whitening=whitening))
     if spec.train.learning_rate is None:

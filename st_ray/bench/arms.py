@@ -80,20 +80,24 @@ class Arm:
     only: tuple[str, ...] = ()
 
 
+# What the usual loop does without: an arm with these is measured as others train.
+PLAIN: dict[str, Any] = {"train.class_floor": 0}
+
+
 def budget(ground: Ground) -> int:
     """Epochs of the arm "default"."""
-    return sum(stage.epochs for stage in _stages(ground, default(ground.bands, ground.patch_size)))
+    return sum(stage.epochs for stage in _default_stages(ground))
 
 
 def predicted_seconds(ground: Ground) -> float:
     """Training time of the arm "default", for one sample an epoch, by the measured pace."""
-    stages = _stages(ground, default(ground.bands, ground.patch_size))
-    return sum(s.epochs * ground.pace(s.components, s.patch_size) for s in stages)
+    stages = _default_stages(ground)
+    return sum(stage.epochs * ground.pace(stage.components, stage.patch_size) for stage in stages)
 
 
-def _stages(ground: Ground, curriculum: Curriculum) -> tuple[PlannedStage, ...]:
+def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
     return plan(
-        curriculum,
+        default(ground.bands, ground.patch_size),
         bands=ground.bands,
         patch_size=ground.patch_size,
         full_epochs=ground.full_epochs,
@@ -102,62 +106,88 @@ def _stages(ground: Ground, curriculum: Curriculum) -> tuple[PlannedStage, ...]:
     )
 
 
-def _preset(make: Callable[[int, int], Curriculum], ground: Ground) -> ArmPlan:
-    curriculum = make(ground.bands, ground.patch_size)
-    return ArmPlan(curriculum=curriculum, epochs=ground.full_epochs, beta=curriculum.beta)
+def _preset(
+    make: Callable[[int, int], Curriculum], settings: Mapping[str, Any]
+) -> Callable[[Ground], ArmPlan]:
+    def fit(ground: Ground) -> ArmPlan:
+        curriculum = make(ground.bands, ground.patch_size)
+        return ArmPlan(
+            curriculum=curriculum,
+            epochs=ground.full_epochs,
+            beta=curriculum.beta,
+            settings=settings,
+        )
 
-
-def _full(ground: Ground) -> ArmPlan:
-    return _preset(full, ground)
+    return fit
 
 
 def _full_short(ground: Ground) -> ArmPlan:
-    return replace(_preset(full, ground), epochs=budget(ground))
+    return replace(_preset(full, PLAIN)(ground), epochs=budget(ground))
 
 
 def _fixed(
-    ground: Ground,
     name: str,
     components: int | None,
-    epochs: int,
-    settings: Mapping[str, Any] | None = None,
-) -> ArmPlan:
-    if components is not None:
-        components = min(components, ground.bands)
-    stage = Stage(components=components, patch_size=ground.patch_size)
-    return ArmPlan(
-        curriculum=Curriculum(name=name, stages=(stage,)), epochs=epochs, settings=settings or {}
-    )
+    epochs: Callable[[Ground], int],
+    settings: Mapping[str, Any],
+) -> Callable[[Ground], ArmPlan]:
+    """One stage of a number of components (None: all) on the full patch."""
 
-
-def _equal_time(components: int, name: str) -> Callable[[Ground], ArmPlan]:
     def fit(ground: Ground) -> ArmPlan:
-        k = min(components, ground.bands)
-        epoch = ground.pace(k, ground.patch_size)
-        return _fixed(ground, name, k, max(1, round(predicted_seconds(ground) / epoch)))
+        k = None if components is None else min(components, ground.bands)
+        stage = Stage(components=k, patch_size=ground.patch_size)
+        curriculum = Curriculum(name=name, stages=(stage,))
+        return ArmPlan(curriculum=curriculum, epochs=epochs(ground), settings=settings)
 
     return fit
 
 
-def _growing(name: str, *, components: tuple[int, ...], sizes: tuple[float, ...]) -> Any:
-    """Shares, budget and settings of "default", but other stages."""
+def _long(ground: Ground) -> int:
+    return ground.full_epochs
+
+
+def _as_long(components: int) -> Callable[[Ground], int]:
+    """Epochs that take the time of "default"."""
+
+    def epochs(ground: Ground) -> int:
+        epoch = ground.pace(min(components, ground.bands), ground.patch_size)
+        return max(1, round(predicted_seconds(ground) / epoch))
+
+    return epochs
+
+
+def _growing(
+    name: str,
+    *,
+    components: tuple[int, ...],
+    sizes: tuple[float, ...],
+    settings: Mapping[str, Any],
+) -> Callable[[Ground], ArmPlan]:
+    """Stages of equal shares in the epochs of "default"."""
 
     def fit(ground: Ground) -> ArmPlan:
-        known = default(ground.bands, ground.patch_size)
-        shares = [stage.share for stage in known.stages]
-        if len(shares) != len(components):
-            shares = [1.0] * len(components)
         stages = tuple(
-            Stage(
-                components=min(k, ground.bands),
-                patch_size=odd(ground.patch_size * size),
-                share=share,
-            )
-            for k, size, share in zip(components, sizes, shares, strict=True)
+            Stage(components=min(k, ground.bands), patch_size=odd(ground.patch_size * size))
+            for k, size in zip(components, sizes, strict=True)
         )
-        return ArmPlan(curriculum=Curriculum(name=name, stages=stages), epochs=budget(ground))
+        return ArmPlan(
+            curriculum=Curriculum(name=name, stages=stages),
+            epochs=budget(ground),
+            settings=settings,
+        )
 
     return fit
+
+
+def _b_growth(ground: Ground) -> ArmPlan:
+    """The stages of "default" without what else it does."""
+    known = default(ground.bands, ground.patch_size)
+    return ArmPlan(
+        curriculum=replace(known, name="b_growth"),
+        epochs=ground.full_epochs,
+        beta=known.beta,
+        settings=PLAIN,
+    )
 
 
 def _peer(ground: Ground) -> ArmPlan:
@@ -167,6 +197,7 @@ def _peer(ground: Ground) -> ArmPlan:
         curriculum=Curriculum(name="ssftt_script", stages=(stage,)),
         epochs=100,
         settings={
+            **PLAIN,
             "basis.pixels": "all",
             "basis.whitening": 0.5,
             "train.optimizer": "adam",
@@ -178,43 +209,45 @@ def _peer(ground: Ground) -> ArmPlan:
     )
 
 
+_UNWHITENED = {**PLAIN, "basis.whitening": 0.0}
+
 _ALL = (
-    Arm("full", "all standardised bands, full patch, T0", _full),
-    Arm("default", "the curriculum that `st-ray train` uses", lambda g: _preset(default, g)),
-    Arm("paper", "k and B grow as in SpectralTrain, half of T0", lambda g: _preset(paper, g)),
-    Arm("pca30", "30 components, full patch, T0: what most people do", lambda g: _preset(pca, g)),
+    Arm("full", "all standardised bands, full patch, T0", _preset(full, PLAIN)),
+    Arm("default", "what `st-ray train` does", _preset(default, {})),
+    Arm("paper", "k and B grow as in SpectralTrain, half of T0", _preset(paper, PLAIN)),
+    Arm("pca30", "30 components, full patch, T0: what most people do", _preset(pca, PLAIN)),
     Arm("full_short", "as full, in the epochs of default", _full_short),
     Arm(
         "white_short",
-        "all D components whitened, full patch, epochs of default",
-        lambda g: _fixed(g, "white_short", None, budget(g), {"basis.whitening": 0.5}),
-    ),
-    Arm(
-        "k60",
-        "60 components, full patch, T0",
-        lambda g: _fixed(g, "k60", 60, g.full_epochs),
+        "all D components whitened, full patch, epochs and class floor of default",
+        _fixed("white_short", None, budget, {"basis.whitening": 0.5}),
     ),
     Arm(
         "k60_raw",
-        "as k60, without whitening",
-        lambda g: _fixed(g, "k60_raw", 60, g.full_epochs, {"basis.whitening": 0.0}),
+        "60 unwhitened components, full patch, T0",
+        _fixed("k60_raw", 60, _long, _UNWHITENED),
     ),
+    Arm("k60", "60 components, full patch, T0", _fixed("k60", 60, _long, PLAIN)),
     Arm(
         "k60_short",
         "60 components, full patch, epochs of default",
-        lambda g: _fixed(g, "k60_short", 60, budget(g)),
+        _fixed("k60_short", 60, budget, PLAIN),
     ),
-    Arm("k30_time", "30 components, full patch, time of default", _equal_time(30, "k30_time")),
-    Arm("k60_time", "60 components, full patch, time of default", _equal_time(60, "k60_time")),
-    Arm(
-        "b_growth",
-        "60 components, patch grows, epochs of default",
-        _growing("b_growth", components=(60, 60, 60), sizes=(0.45, 0.7, 1.0)),
-    ),
+    Arm("b_growth", "the stages of default, no class floor", _b_growth),
     Arm(
         "k_growth",
-        "components grow from 30 to 60, full patch, epochs of default",
-        _growing("k_growth", components=(30, 45, 60), sizes=(1.0, 1.0, 1.0)),
+        "30, 45, 60 components, full patch, epochs and class floor of default",
+        _growing("k_growth", components=(30, 45, 60), sizes=(1.0, 1.0, 1.0), settings={}),
+    ),
+    Arm(
+        "k30_time",
+        "30 components, full patch, time and class floor of default",
+        _fixed("k30_time", 30, _as_long(30), {}),
+    ),
+    Arm(
+        "k60_time",
+        "60 components, full patch, time and class floor of default",
+        _fixed("k60_time", 60, _as_long(60), {}),
     ),
     Arm(
         "ssftt_script",

@@ -47,6 +47,9 @@ def training(
     full_epochs: Annotated[
         int | None, _option("T0, epochs of the arm full.", "searched on validation pixels")
     ] = None,
+    longest: Annotated[
+        int, typer.Option(help="Epochs that the search for T0 tries at most.")
+    ] = 270,
     lr: Annotated[
         float | None, _option("Learning rate of every arm.", "searched for each arm")
     ] = None,
@@ -70,7 +73,8 @@ def training(
     from rich.console import Console
 
     from st_ray.bench.arms import ARMS
-    from st_ray.bench.training import BenchSpec, run_bench
+    from st_ray.bench.cells import BenchSpec
+    from st_ray.bench.training import run_bench
     from st_ray.config import override, spec_from_table
     from st_ray.learn.backbones import backbones
 
@@ -83,6 +87,7 @@ def training(
         seeds=_seeds(seeds),
         tuning_seed=tuning_seed,
         full_epochs=full_epochs,
+        longest=longest,
         rate=lr,
         threads=threads,
         jobs=jobs,

@@ -15,9 +15,9 @@ ScoreRate = Callable[[float], float]
 ScoreLength = Callable[[int, float], float]
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-# The chain of lengths, each three times the one before; the last is T0 if none was enough.
-FIRST_LENGTH, RATIO, LAST_LENGTH = 10, 3, 810
-# "Within 0.3 points" of a run three times as long.
+# Where the search for a length begins, and by what it steps up; down it steps by the root.
+FIRST_LENGTH, RATIO = 30, 3
+# "Within 0.3 points" of a run at least three times as long.
 PLATEAU = 0.003
 
 
@@ -43,29 +43,38 @@ def choose_rate(score: ScoreRate, start: float = 1e-3) -> float:
     return RATES[best]
 
 
-def shortest_length(score: ScoreLength, start: float = 1e-3) -> tuple[int, float]:
+def shortest_length(
+    score: ScoreLength, start: float = 1e-3, longest: int = 270
+) -> tuple[int, float]:
     """T0 and the learning rate of the baseline.
 
-    The rate is chosen at the first length. Lengths are tripled until the next one is no more
-    than `PLATEAU` better; then half-way lengths (by ratio) are tried downwards, against the best
-    of all runs at least three times as long; at the length found the rate is chosen once more.
+    The rate is chosen at 30 epochs. Lengths are tripled until one is within `PLATEAU` of the
+    next, or `longest` is reached; then shorter ones (by the root of three) are tried, for as long
+    as they are within `PLATEAU` of the best run at least three times as long, or of the longest.
 
     Returns:
         Epochs and learning rate.
     """
     rate = choose_rate(lambda r: score(FIRST_LENGTH, r), start)
-    known = {FIRST_LENGTH: score(FIRST_LENGTH, rate)}
+    known: dict[int, float] = {}
+
+    def value(length: int) -> float:
+        if length not in known:
+            known[length] = score(length, rate)
+        return known[length]
+
+    def enough(length: int) -> bool:
+        far = min(RATIO * length, max(known))
+        plateau = max(other for at, other in known.items() if at >= far)
+        return value(length) >= plateau - PLATEAU
+
     length = FIRST_LENGTH
-    while length < LAST_LENGTH:
-        known[length * RATIO] = score(length * RATIO, rate)
-        if known[length] >= known[length * RATIO] - PLATEAU:
-            break
+    while RATIO * length <= longest and value(length) < value(RATIO * length) - PLATEAU:
         length *= RATIO
-    if length > FIRST_LENGTH:
-        middle = round(length / RATIO**0.5)
-        known[middle] = score(middle, rate)
-        far = min(RATIO * middle, max(known))
-        longer = max(value for other, value in known.items() if other >= far)
-        if known[middle] >= longer - PLATEAU:
-            length = middle
-    return length, choose_rate(lambda r: score(length, r), rate)
+    shorter = round(length / RATIO**0.5)
+    while shorter >= _LEAST_LENGTH and shorter not in known and enough(shorter):
+        length, shorter = shorter, round(shorter / RATIO**0.5)
+    return length, rate
+
+
+_LEAST_LENGTH = 5

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from itertools import product
 from pathlib import Path
 from typing import Any
 
 from st_ray.bench.arms import Arm, ArmPlan, Ground, find_arms
+from st_ray.bench.cells import FORMAT, BenchSpec, Place, cell_key, facts_of, run_spec
 from st_ray.bench.ledger import Ledger, Row, key_of
 from st_ray.bench.measure import measure, time_sample
 from st_ray.bench.search import choose_rate, shortest_length
@@ -24,86 +25,10 @@ from st_ray.bench.summary import summarise
 from st_ray.bench.workers import OutOfTimeError, Task, Worker, WorkerDiedError, run_all
 from st_ray.bench.write import write_bench
 from st_ray.compose import installed_versions
-from st_ray.config import RunSpec, assign, spec_from_table, spec_to_table
-from st_ray.errors import SpecError, StRayError
-from st_ray.learn.backbones import backbone_entry
-from st_ray.recipe import fill_in
+from st_ray.errors import StRayError
 from st_ray.spectral.scene import Scene, open_scene
-from st_ray.spectral.split import DRAWN
-
-# Raised when a change of the code makes measured cells out of date.
-_FORMAT = 1
-# Share of each class that a search scores on: 5 % of Indian Pines would be 512 pixels, on which
-# 0.3 points are within the noise.
-_SEARCH_VALIDATION = 0.2
 
 Say = Callable[[str], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class BenchSpec:
-    """A training benchmark.
-
-    Attributes:
-        base: Settings that all runs share.
-        scenes: Registered names or paths.
-        splits: "random", "disjoint", or mask files.
-        backbones: Registered names.
-        arms: Names of `st_ray.bench.arms.ARMS`; "full" is always among them.
-        seeds: Of the runs.
-        tuning_seed: Of the searches; none of the seeds.
-        full_epochs: T0; None: searched.
-        rate: Learning rate of all arms; None: searched for each.
-        threads: Of every run.
-        jobs: Runs at a time, each on cores of its own.
-        out: Directory.
-        max_hours: No cell is begun after that; None: no limit.
-    """
-
-    base: RunSpec = field(default_factory=RunSpec)
-    scenes: tuple[str, ...] = ("indian_pines",)
-    splits: tuple[str, ...] = ("random",)
-    backbones: tuple[str, ...] = ("resnet2d",)
-    arms: tuple[str, ...] = ("full", "default")
-    seeds: tuple[int, ...] = (0, 1, 2)
-    tuning_seed: int = 1000
-    full_epochs: int | None = None
-    rate: float | None = None
-    threads: int = 1
-    jobs: int = 1
-    out: str = "runs/bench"
-    max_hours: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("scenes", "splits", "backbones", "seeds"):
-            values = getattr(self, name)
-            if not values:
-                raise SpecError(f"bench: no {name} given; give at least one")
-            if len(set(values)) < len(values):
-                raise SpecError(f"bench: {name} {list(values)} name one twice")
-        for name in self.backbones:
-            backbone_entry(name)
-        find_arms(self.arms)
-        if self.tuning_seed in self.seeds:
-            raise SpecError(
-                f"--tuning-seed {self.tuning_seed} is one of the seeds; the searches must not see "
-                "what is reported: choose another"
-            )
-        for name in ("threads", "jobs"):
-            if getattr(self, name) < 1:
-                raise SpecError(f"--{name} {getattr(self, name)}: expected at least 1")
-        if self.full_epochs is not None and self.full_epochs < 1:
-            raise SpecError(f"--full-epochs {self.full_epochs}: expected at least 1")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Place:
-    """Where a search or a run takes place."""
-
-    scene: str
-    split: str
-    backbone: str
-    seed: int
 
 
 def run_bench(spec: BenchSpec, say: Say = print) -> tuple[dict[str, Any], bool]:
@@ -175,7 +100,9 @@ class _Bench:
 
         length, rate = self.spec.full_epochs, self.spec.rate
         if length is None:
-            length, best = shortest_length(lambda n, r: score(full, n, rate or r))
+            length, best = shortest_length(
+                lambda n, r: score(full, n, rate or r), longest=self.spec.longest
+            )
             rates = {"full": rate or best}
         else:
             rates = {}
@@ -211,7 +138,7 @@ class _Bench:
     def _pace(self, worker: Worker, scene: Scene, backbone: str, k: int, side: int) -> float:
         facts = {"backbone": backbone, "components": k, "patch_size": side}
         sizes = {"classes": len(scene.classes), "batch_size": self.spec.base.train.batch_size}
-        facts |= {**sizes, "threads": self.spec.threads, "format": _FORMAT}
+        facts |= {**sizes, "threads": self.spec.threads, "format": FORMAT}
         key = key_of({"kind": "pace", **facts})
         row = self.ledger.get(key)
         if row is None:
@@ -231,16 +158,8 @@ class _Bench:
         kind: str = "tune",
     ) -> Row:
         """A cell's row, from the ledger or measured now; with "error" in it if it failed."""
-        spec = _run_spec(self.spec, place, arm, plan, rate)
-        facts = {**asdict(place), "scene": Path(place.scene).stem, "arm": arm, "rate": rate}
-        decides = {
-            **facts,
-            "kind": kind,
-            "spec": _portable(spec),
-            "stages": asdict(plan.curriculum),
-            "format": _FORMAT,
-        }
-        key = key_of(decides)
+        spec = run_spec(self.spec, place, arm, plan, rate)
+        key = cell_key(kind, place, arm, rate, plan, spec)
         row = self.ledger.get(key)
         if row is None:
             self._check_time()
@@ -252,9 +171,22 @@ class _Bench:
                 raise
             except StRayError as error:
                 measured = {"error": str(error)}
-            head = {"kind": kind, **facts, "epochs": plan.epochs, "beta": plan.beta}
+            head = {
+                "kind": kind,
+                **facts_of(place, arm, rate),
+                "epochs": plan.epochs,
+                "beta": plan.beta,
+            }
             row = self.ledger.add(
-                key, {**head, "threads": spec.cluster.threads, "jobs": self.spec.jobs, **measured}
+                key,
+                {
+                    **head,
+                    "epochs": plan.epochs,
+                    "beta": plan.beta,
+                    "threads": spec.cluster.threads,
+                    "jobs": self.spec.jobs,
+                    **measured,
+                },
             )
             self.say(_line(row))
         self.rows[key] = row
@@ -276,55 +208,6 @@ class _Bench:
     def _check_time(self) -> None:
         if self.deadline is not None and time.monotonic() > self.deadline:
             raise OutOfTimeError
-
-
-def _run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: float) -> RunSpec:
-    base = bench.base
-    table = spec_to_table(base)
-    settings: dict[str, Any] = {
-        "scene.name": place.scene,
-        "split.kind": place.split,
-        "backbone": place.backbone,
-        "seed": place.seed,
-        "curriculum": arm,
-        "epochs": plan.epochs,
-        "beta": plan.beta,
-        "train.learning_rate": rate,
-        "cluster.workers": 0,
-        "cluster.threads": bench.threads,
-        "map": False,
-        **plan.settings,
-    }
-    if place.split in DRAWN and base.split.guard is None:
-        settings["split.guard"] = base.patch_size // 2  # the same pixels for every arm
-    if place.seed == bench.tuning_seed:
-        settings["split.validation_fraction"] = _SEARCH_VALIDATION
-    for name, value in settings.items():
-        assign(table, name, value)
-    return fill_in(spec_from_table(table))
-
-
-def _portable(spec: RunSpec) -> dict[str, Any]:
-    """What decides a cell and is not as usual, without where files lie on this machine.
-
-    A setting that is new in this version leaves the cells measured without it valid.
-    """
-    table = spec_to_table(replace(spec, out=None))
-    table["cluster"] = {"threads": spec.cluster.threads, "device": spec.cluster.device}
-    for group, name in (("scene", "name"), ("scene", "labels"), ("split", "kind")):
-        if name in table[group]:
-            table[group][name] = Path(table[group][name]).name
-    return _without(table, spec_to_table(RunSpec()))
-
-
-def _without(table: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    kept = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            value = _without(value, usual.get(key) or {})
-        if value not in (usual.get(key), {}):
-            kept[key] = value
-    return kept
 
 
 def _line(row: Row) -> str:

@@ -30,13 +30,13 @@ from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.grow import grow, grow_optimizer
 from st_ray.learn.loop import (
     PatchSource,
+    epoch_order,
     evaluate,
     even_batches,
     patch_read,
     remember_rates,
     schedule,
     seed_everything,
-    shuffle,
     stack_tensor,
     train_epoch,
 )
@@ -61,6 +61,8 @@ class TrainSpec:
         schedule: Of the learning rate after that: "cosine" to zero, or "constant".
         optimizer: "adamw", "adam", "sgd", or "package.module:function" called with
             (parameters, learning_rate).
+        class_floor: Times that each class is seen in an epoch at least; the pixels of a class
+            with fewer repeat. 0: every pixel is seen once.
         loss: "cross_entropy", or "package.module:function" called with (logits (M, C),
             targets (M,)) and returning the scalar loss of the global batch.
     """
@@ -71,6 +73,7 @@ class TrainSpec:
     warmup: float = 0.05
     schedule: Literal["cosine", "constant"] = "cosine"
     optimizer: str = "adamw"
+    class_floor: int = 10
     loss: str = "cross_entropy"
 
     def __post_init__(self) -> None:
@@ -78,6 +81,8 @@ class TrainSpec:
             raise SpecError(f"train.learning_rate={self.learning_rate}: expected a positive number")
         if self.batch_size < 2:
             raise SpecError(f"train.batch_size={self.batch_size}: expected at least 2 samples")
+        if self.class_floor < 0:
+            raise SpecError(f"train.class_floor={self.class_floor}: expected 0 or more samples")
         if not 0.0 <= self.weight_decay < math.inf:
             raise SpecError(f"train.weight_decay={self.weight_decay}: expected 0 or more")
         if not 0.0 <= self.warmup < 1.0:
@@ -184,7 +189,7 @@ class _Learner:
             return schedule((epoch + progress) / job.epochs, job.train.warmup, job.train.schedule)
 
         seed_everything(job.seed, epoch + 1)
-        order = shuffle(len(job.train_samples), job.seed, epoch)
+        order = epoch_order(job.train_samples.targets_N, job.train.class_floor, job.seed, epoch)
         stats = train_epoch(
             self.wrapped,
             self.source(job.train_samples),

@@ -108,9 +108,28 @@ def seed_everything(seed: int, epoch: int) -> None:
     random.seed(int(state[2]))
 
 
-def shuffle(count: int, seed: int, epoch: int) -> NDArray[np.int64]:
-    """The order of samples in an epoch: the same for any number of workers."""
-    return np.random.default_rng([seed, epoch, 1]).permutation(count)
+def epoch_order(
+    targets_N: NDArray[np.int64], least: int, seed: int, epoch: int
+) -> NDArray[np.int64]:
+    """The order of samples in an epoch: the same for any number of workers.
+
+    Args:
+        targets_N: Their classes.
+        least: A class with fewer samples is seen this many times: its samples repeat, equally
+            often up to one, those with one more drawn anew every epoch. 0: nothing repeats.
+        seed: Of the run.
+        epoch: 0-based over the run.
+
+    Returns:
+        Indices, at least N of them, each at least once.
+    """
+    rng = np.random.default_rng([seed, epoch, 1])
+    indices = [np.arange(len(targets_N))]
+    for label in np.unique(targets_N):
+        own = np.flatnonzero(targets_N == label)
+        times, rest = divmod(max(0, least - len(own)), len(own))
+        indices += [np.tile(own, times), rng.permutation(own)[:rest]] if times or rest else []
+    return rng.permutation(np.concatenate(indices))
 
 
 def even_batches(order_N: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:

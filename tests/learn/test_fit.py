@@ -7,23 +7,26 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch import nn
 
 from st_ray.errors import OutputError, SpecError, TrainingError
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.fit import TrainSpec
-from st_ray.learn.loop import even_batches, schedule, seed_everything, shuffle
+from st_ray.learn.loop import epoch_order, even_batches, schedule, seed_everything
 from st_ray.learn.outcome import Outcome
-from st_ray.spectral.patches import extract_patches
-from tests.small_jobs import CLASSES, STAGES, Stop, job, run, stop_after
+from st_ray.spectral.patches import Samples, extract_patches
+from tests.small_jobs import CLASSES, STAGES, Stop, job, run, samples, stop_after
 
 
 def same(left: Outcome, right: Outcome) -> bool:
     """Equal but for the clock."""
 
     def stripped(outcome: Outcome):
-        rows = [replace(row, seconds=0.0) for row in outcome.history]
+        clock = {"seconds": 0.0, "scoring_seconds": 0.0, "scoring_cpu_seconds": 0.0}
+        rows = [replace(row, **clock) for row in outcome.history]
         return rows, outcome.test.counts_CC.tolist(), outcome.validation.counts_CC.tolist()
 
     return stripped(left) == stripped(right)
@@ -71,7 +74,7 @@ def test_only_the_newest_checkpoints_are_kept_and_half_written_ones_ignored(
 
 
 def test_one_stage_equals_plain_training_bit_for_bit(stack, tmp_path) -> None:
-    one = job(tmp_path, stages=(STAGES[1],))
+    one = job(tmp_path, stages=(STAGES[1],), train=TrainSpec(class_floor=0))
     outcome = run(one, stack)
     seed_everything(0, 0)
     model = one.build(components=8, patch_size=7, classes=CLASSES)
@@ -82,7 +85,7 @@ def test_one_stage_equals_plain_training_bit_for_bit(stack, tmp_path) -> None:
     model.train()
     for epoch in range(2):
         seed_everything(0, epoch + 1)
-        batches = even_batches(shuffle(40, 0, epoch), 16)
+        batches = even_batches(epoch_order(np.zeros(40, np.int64), 0, 0, epoch), 16)
         total = 0.0
         for step, batch in enumerate(batches):
             done = (epoch + (step + 0.5) / len(batches)) / 2
@@ -224,3 +227,45 @@ def test_a_learning_rate_may_be_a_tensor(stack, tmp_path) -> None:
         stack,
     )
     assert outcome.history[-1].learning_rate > 0
+
+
+def test_an_epoch_without_a_floor_is_a_permutation() -> None:
+    order = epoch_order(np.arange(50) % 3, 0, seed=4, epoch=2)
+    np.testing.assert_array_equal(order, np.random.default_rng([4, 2, 1]).permutation(50))
+
+
+@settings(max_examples=50, deadline=None)
+@given(
+    counts=st.lists(st.integers(1, 30), min_size=1, max_size=6),
+    least=st.integers(0, 40),
+    epoch=st.integers(0, 5),
+)
+def test_a_class_floor_repeats_rare_samples_equally_and_no_others(counts, least, epoch) -> None:
+    targets = np.repeat(np.arange(len(counts)), counts)
+    order = epoch_order(targets, least, seed=0, epoch=epoch)
+    seen = np.bincount(order, minlength=len(targets))
+    for label, count in enumerate(counts):
+        own = seen[targets == label]
+        assert own.sum() == max(count, least)
+        assert own.max() - own.min() <= 1
+        assert own.min() >= 1
+
+
+def test_a_class_floor_raises_the_accuracy_of_a_rare_class(stack, tmp_path) -> None:
+    """One training pixel of the first class, forty of the second: the first is still found."""
+    rare = samples(40, 1)
+    first = np.flatnonzero(rare.targets_N == 0)
+    kept = np.setdiff1d(np.arange(40), first[1:])
+    few = Samples(centres_N2=rare.centres_N2[kept], targets_N=rare.targets_N[kept])
+    recalls = {}
+    for floor in (0, 20):
+        done = run(
+            job(
+                tmp_path / str(floor),
+                train_samples=few,
+                train=TrainSpec(class_floor=floor, learning_rate=1e-2),
+            ),
+            stack,
+        )
+        recalls[floor] = done.test.recall_C[0]
+    assert recalls[20] > recalls[0]

@@ -35,6 +35,8 @@ class BackboneEntry:
         paper: The source, as a reference.
         whitening: Default exponent p of the scaling lambda^-p of each component: 0.5 whitens,
             0 leaves the components at their own variance.
+        full_epochs: Default T0: the shortest training on all bands and the full patch that
+            reaches its plateau on Indian Pines, as `st-ray bench training` found it.
         learning_rate: Default peak of the schedule, as `st-ray bench training` found it.
         growth: One sentence: what a hand-over to more components or a larger patch keeps.
         exact_every: With the default options, the evaluation logits stay exactly as they were
@@ -47,6 +49,7 @@ class BackboneEntry:
     build: Factory
     paper: str
     whitening: float
+    full_epochs: int
     learning_rate: float
     growth: str
     exact_every: int | None
@@ -76,6 +79,7 @@ def register_backbone(
     growth: str,
     exact_every: int | None,
     exact_in_patch: bool = False,
+    full_epochs: int = 60,
     learning_rate: float = 1e-3,
 ) -> Callable[[Factory], Factory]:
     """Decorate a factory to enter it under ``name``; see `BackboneEntry` for the fields.
@@ -92,6 +96,7 @@ def register_backbone(
             build=build,
             paper=paper,
             whitening=whitening,
+            full_epochs=full_epochs,
             learning_rate=learning_rate,
             growth=growth,
             exact_every=exact_every,

@@ -1,0 +1,160 @@
+"""What a benchmark is asked for, and what decides one of its cells."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from st_ray.bench.arms import ArmPlan, find_arms
+from st_ray.bench.ledger import key_of
+from st_ray.bench.search import FIRST_LENGTH
+from st_ray.config import RunSpec, assign, spec_from_table, spec_to_table
+from st_ray.errors import SpecError
+from st_ray.learn.backbones import backbone_entry
+from st_ray.recipe import fill_in
+from st_ray.spectral.split import DRAWN
+
+# Raised when a change of the code makes measured cells out of date.
+FORMAT = 1
+# Share of each class that a search scores on: 5 % of Indian Pines would be 512 pixels, on which
+# 0.3 points are within the noise.
+_SEARCH_VALIDATION = 0.2
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchSpec:
+    """A training benchmark.
+
+    Attributes:
+        base: Settings that all runs share.
+        scenes: Registered names or paths.
+        splits: "random", "disjoint", or mask files.
+        backbones: Registered names.
+        arms: Names of `st_ray.bench.arms.ARMS`; "full" is always among them.
+        seeds: Of the runs.
+        tuning_seed: Of the searches; none of the seeds.
+        full_epochs: T0; None: searched.
+        longest: Epochs that the search for T0 tries at most.
+        rate: Learning rate of all arms; None: searched for each.
+        threads: Of every run.
+        jobs: Runs at a time, each on cores of its own.
+        out: Directory.
+        max_hours: No cell is begun after that; None: no limit.
+    """
+
+    base: RunSpec = field(default_factory=RunSpec)
+    scenes: tuple[str, ...] = ("indian_pines",)
+    splits: tuple[str, ...] = ("random",)
+    backbones: tuple[str, ...] = ("resnet2d",)
+    arms: tuple[str, ...] = ("full", "default")
+    seeds: tuple[int, ...] = (0, 1, 2)
+    tuning_seed: int = 1000
+    full_epochs: int | None = None
+    longest: int = 270
+    rate: float | None = None
+    threads: int = 1
+    jobs: int = 1
+    out: str = "runs/bench"
+    max_hours: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("scenes", "splits", "backbones", "seeds"):
+            values = getattr(self, name)
+            if not values:
+                raise SpecError(f"bench: no {name} given; give at least one")
+            if len(set(values)) < len(values):
+                raise SpecError(f"bench: {name} {list(values)} name one twice")
+        for name in self.backbones:
+            backbone_entry(name)
+        find_arms(self.arms)
+        if self.tuning_seed in self.seeds:
+            raise SpecError(
+                f"--tuning-seed {self.tuning_seed} is one of the seeds; the searches must not see "
+                "what is reported: choose another"
+            )
+        for name in ("threads", "jobs"):
+            if getattr(self, name) < 1:
+                raise SpecError(f"--{name} {getattr(self, name)}: expected at least 1")
+        if self.longest < FIRST_LENGTH:
+            raise SpecError(f"--longest {self.longest}: expected at least {FIRST_LENGTH}")
+        if self.full_epochs is not None and self.full_epochs < 1:
+            raise SpecError(f"--full-epochs {self.full_epochs}: expected at least 1")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Place:
+    """Where a search or a run takes place."""
+
+    scene: str
+    split: str
+    backbone: str
+    seed: int
+
+
+def run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: float) -> RunSpec:
+    """The run that a cell is."""
+    base = bench.base
+    table = spec_to_table(base)
+    settings: dict[str, Any] = {
+        "scene.name": place.scene,
+        "split.kind": place.split,
+        "backbone": place.backbone,
+        "seed": place.seed,
+        "curriculum": arm,
+        "epochs": plan.epochs,
+        "beta": plan.beta,
+        "train.learning_rate": rate,
+        "cluster.workers": 0,
+        "cluster.threads": bench.threads,
+        "map": False,
+        **plan.settings,
+    }
+    if place.split in DRAWN and base.split.guard is None:
+        settings["split.guard"] = base.patch_size // 2  # the same pixels for every arm
+    if place.seed == bench.tuning_seed:
+        settings["split.validation_fraction"] = _SEARCH_VALIDATION
+    for name, value in settings.items():
+        assign(table, name, value)
+    return fill_in(spec_from_table(table))
+
+
+def facts_of(place: Place, arm: str, rate: float) -> dict[str, Any]:
+    """What a row says of its cell."""
+    return {**asdict(place), "scene": Path(place.scene).stem, "arm": arm, "rate": rate}
+
+
+def cell_key(kind: str, place: Place, arm: str, rate: float, plan: ArmPlan, spec: RunSpec) -> str:
+    """The key of a cell in the ledger."""
+    return key_of(
+        {
+            **facts_of(place, arm, rate),
+            "kind": kind,
+            "spec": _portable(spec),
+            "stages": asdict(plan.curriculum),
+            "format": FORMAT,
+        }
+    )
+
+
+def _portable(spec: RunSpec) -> dict[str, Any]:
+    """What decides a cell and is not as usual, without where files lie on this machine.
+
+    A setting that is new in this version leaves the cells measured without it valid.
+    """
+    table = spec_to_table(replace(spec, out=None))
+    table["cluster"] = {"threads": spec.cluster.threads, "device": spec.cluster.device}
+    for group, name in (("scene", "name"), ("scene", "labels"), ("split", "kind")):
+        if name in table[group]:
+            table[group][name] = Path(table[group][name]).name
+    return _without(table, spec_to_table(RunSpec()))
+
+
+def _without(table: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
+    kept = {}
+    for key, value in table.items():
+        if isinstance(value, dict):
+            value = _without(value, usual.get(key) or {})
+        if value not in (usual.get(key), {}):
+            kept[key] = value
+    return kept

@@ -1,0 +1,78 @@
+"""Every arm can be fitted to any scene, and is what its line says."""
+
+from __future__ import annotations
+
+import pytest
+
+from st_ray import StRayError
+from st_ray.bench.arms import ARMS, Ground, budget, find_arms, predicted_seconds
+from st_ray.learn.curriculum import plan
+
+
+def ground(**changes) -> Ground:
+    """Cost in proportion to the values in a patch."""
+    usual = {
+        "bands": 200,
+        "patch_size": 11,
+        "full_epochs": 60,
+        "pace": lambda k, side: k * side**2,
+    }
+    return Ground(**(usual | changes))
+
+
+def stages(name: str, at: Ground):
+    fitted = ARMS[name].fit(at)
+    return plan(
+        fitted.curriculum,
+        bands=at.bands,
+        patch_size=at.patch_size,
+        full_epochs=fitted.epochs,
+        beta=fitted.beta,
+        batch_size=64,
+    )
+
+
+@pytest.mark.parametrize("name", ARMS)
+@pytest.mark.parametrize("bands", [12, 45, 200])
+def test_an_arm_can_be_planned_on_few_bands_and_many(name: str, bands: int) -> None:
+    planned = stages(name, ground(bands=bands))
+    assert all(stage.components <= bands for stage in planned)
+    assert sum(stage.epochs for stage in planned) >= 1
+
+
+def test_full_is_all_bands_and_the_full_patch_for_t0() -> None:
+    fitted = ARMS["full"].fit(ground())
+    assert fitted.curriculum.axis == "bands"
+    (stage,) = stages("full", ground())
+    assert (stage.components, stage.patch_size, stage.epochs) == (200, 11, 60)
+
+
+@pytest.mark.parametrize("name", ["full_short", "white_short", "k60_short", "b_growth", "k_growth"])
+def test_short_arms_have_the_epochs_of_default(name: str) -> None:
+    assert sum(stage.epochs for stage in stages(name, ground())) == budget(ground())
+
+
+@pytest.mark.parametrize("name", ["k30_time", "k60_time"])
+def test_equal_time_arms_take_the_time_of_default(name: str) -> None:
+    at = ground()
+    (stage,) = stages(name, at)
+    one = at.pace(stage.components, stage.patch_size)
+    assert abs(stage.epochs * one - predicted_seconds(at)) <= one / 2
+
+
+def test_growing_arms_grow_one_axis_each() -> None:
+    sizes = [stage.patch_size for stage in stages("b_growth", ground())]
+    assert sizes == sorted(set(sizes))
+    assert {stage.components for stage in stages("b_growth", ground())} == {60}
+    depths = [stage.components for stage in stages("k_growth", ground())]
+    assert depths == sorted(set(depths))
+    assert {stage.patch_size for stage in stages("k_growth", ground())} == {11}
+
+
+def test_full_is_always_there_and_first() -> None:
+    assert [arm.name for arm in find_arms(("default",))] == ["full", "default"]
+
+
+def test_an_unknown_arm_lists_the_known() -> None:
+    with pytest.raises(StRayError, match=r"unknown arm 'defualt'; did you mean 'default'\? known:"):
+        find_arms(("defualt",))

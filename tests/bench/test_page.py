@@ -1,0 +1,132 @@
+"""bench.html and bench.md say what was measured, and need nothing else."""
+
+from __future__ import annotations
+
+import math
+import re
+
+import pytest
+
+from st_ray.bench.arms import ARMS
+from st_ray.bench.page import points, render_bench, render_markdown, stages, times
+from st_ray.bench.plots import arm_colour
+from st_ray.bench.summary import INGREDIENTS, summarise
+
+
+def row(arm: str, seed: int, *, seconds: float, oa: float, curve=None, **changes) -> dict:
+    """A measured cell."""
+    end = [(seconds / 2, oa - 0.1), (seconds, oa)]
+    score = {"oa": oa, "aa": oa - 0.01, "kappa": oa - 0.02}
+    return {
+        "kind": "run",
+        "scene": "scene",
+        "split": "random",
+        "backbone": "resnet2d",
+        "arm": arm,
+        "seed": seed,
+        "rate": 1e-3,
+        "threads": 1,
+        "jobs": 1,
+        "seconds": seconds,
+        "cpu_seconds": seconds,
+        "parts": {"statistics": 0.1, "ingest": 0.1, "stage 1": seconds - 0.3, "other": 0.1},
+        "curve": curve or end,
+        "validation": score,
+        "test": score,
+        "parameters": 10,
+        "stages": [[60, 11, 2]],
+        "reach": None,
+        **changes,
+    }
+
+
+def summary(rows: list[dict]) -> dict:
+    return summarise(
+        rows,
+        searched={("scene", "resnet2d"): {"full_epochs": 30, "rates": {"full": 1e-3}}},
+        configurations=7,
+        versions={"torch": "2.13"},
+    )
+
+
+PAIRS = [
+    row("full", 0, seconds=100.0, oa=0.90),
+    row("full", 1, seconds=100.0, oa=0.80),
+    row("default", 0, seconds=10.0, oa=0.95),
+    row("default", 1, seconds=5.0, oa=0.82, curve=[(2.0, 0.80), (5.0, 0.82)]),
+]
+
+
+def test_a_speedup_is_a_ratio_of_times_to_the_same_accuracy() -> None:
+    """Seed 0: 100 s to 0.90 against 10 s; seed 1: 100 s to 0.80 against 2 s."""
+    table = summary(PAIRS)
+    default = table["groups"][0]["arms"][1]
+    assert default["speedup"] == {"median": 30.0, "least": 10.0, "greatest": 50.0}
+    assert table["geomean_speedup"] == pytest.approx(30.0)
+    assert table["backbones"]["resnet2d"]["oa_difference"] == pytest.approx(0.035)
+    low, high = table["backbones"]["resnet2d"]["oa_interval"]
+    assert (low, high) == pytest.approx((0.02, 0.05))
+
+
+def test_the_baseline_is_timed_to_where_it_first_was_as_good_as_at_its_end() -> None:
+    early = row("full", 0, seconds=100.0, oa=0.9, curve=[(40.0, 0.9), (100.0, 0.9)])
+    table = summary([early, row("default", 0, seconds=10.0, oa=0.95)])
+    assert table["groups"][0]["arms"][1]["speedup"]["median"] == pytest.approx(4.0)
+
+
+def test_an_arm_that_never_gets_there_has_speedup_0() -> None:
+    table = summary([row("full", 0, seconds=100.0, oa=0.9), row("default", 0, seconds=1.0, oa=0.8)])
+    default = table["groups"][0]["arms"][1]
+    assert default["speedup"]["median"] == 0
+    assert default["reached"] == 0
+    assert table["geomean_speedup"] == 0
+
+
+def test_ingredients_multiply_to_the_whole() -> None:
+    rows = [row("full", 0, seconds=100.0, oa=0.9)] + [
+        row(name, 0, seconds=100.0 / factor, oa=0.95, curve=[(100.0 / factor, 0.95)])
+        for factor, (name, _) in zip((2, 4, 10, 20, 25), INGREDIENTS[1:], strict=True)
+    ]
+    (chain,) = summary(rows)["ingredients"]
+    assert [step["factor"] for step in chain["steps"]] == pytest.approx([2, 2, 2.5, 2, 1.25])
+
+
+def test_a_page_shows_every_arm_and_loads_nothing() -> None:
+    page = render_bench(summary(PAIRS))
+    assert "30×" in page
+    assert "default" in page
+    assert not re.search(r"""(src|href)=["'](?!#)""", page)
+    assert "http" not in page.replace("http-equiv", "")
+
+
+def test_a_page_of_nothing_is_still_a_page() -> None:
+    page = render_bench(summary([]))
+    assert "Training benchmark" in page
+
+
+def test_a_failure_is_told_and_escaped() -> None:
+    failed = {**row("default", 0, seconds=1.0, oa=0.5), "error": "the loss became <nan>"}
+    page = render_bench(summary([PAIRS[0], failed]))
+    assert "the loss became &lt;nan&gt;" in page
+
+
+def test_the_markdown_table_has_a_row_for_each_arm() -> None:
+    text = render_markdown(summary(PAIRS))
+    rows = [line for line in text.splitlines() if line.startswith("| resnet2d")]
+    assert len(rows) == 2
+    assert "| 30× |" in rows[1]
+    assert "+3.50 [+2.00, +5.00]" in rows[1]
+    assert len({line.count("|") for line in rows}) == 1
+
+
+def test_numbers_in_words() -> None:
+    assert times(12.345) == "12.3×"
+    assert times(0.0) == "–"
+    assert points(0.0123) == "+1.23"
+    assert points(math.nan) == "–"
+    assert stages([[60, 5, 4], [60, 11, 2]]) == "60@5×4, 60@11×2"
+
+
+def test_arms_have_colours_of_their_own() -> None:
+    colours = [arm_colour(name) for name in ARMS]
+    assert len(set(colours)) == len(colours)

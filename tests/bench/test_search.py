@@ -1,0 +1,61 @@
+"""The searches: few trials, no rate out of range, and no baseline longer than it needs to be."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from st_ray.bench.search import RATES, choose_rate, shortest_length
+
+
+@pytest.mark.parametrize("best", RATES)
+def test_the_rate_of_the_best_score_is_found_where_there_is_one_hill(best: float) -> None:
+    tried: list[float] = []
+
+    def score(rate: float) -> float:
+        tried.append(rate)
+        return -abs(math.log(rate / best))
+
+    assert choose_rate(score) == best
+    assert len(tried) == len(set(tried)) <= len(RATES)
+
+
+def test_a_tie_keeps_the_rate_that_was_tried_first() -> None:
+    assert choose_rate(lambda rate: 0.5, start=1e-3) == 1e-3
+
+
+def test_a_diverged_training_does_not_win() -> None:
+    assert choose_rate(lambda rate: -math.inf if rate > 2e-3 else rate) == 1e-3
+
+
+def learning(speed: float):
+    """A validation OA that approaches 0.99 with the epochs, at any rate."""
+    return lambda length, rate: 0.99 - 0.5 * math.exp(-length / speed)
+
+
+@pytest.mark.parametrize("speed", [1.0, 4.0, 9.0, 20.0])
+def test_the_length_is_the_shortest_within_03_points_of_three_times_as_long(speed: float) -> None:
+    score = learning(speed)
+    length, _ = shortest_length(score)
+    assert score(length, 0) >= score(3 * length, 0) - 0.003
+    shorter = round(length / 3)
+    assert score(shorter, 0) < score(3 * shorter, 0) - 0.003
+
+
+def test_a_training_that_never_ends_to_improve_gets_the_longest_length() -> None:
+    asked: list[int] = []
+
+    def score(length: int, rate: float) -> float:
+        asked.append(length)
+        return length / 1000
+
+    assert shortest_length(score, longest=90)[0] == 90
+    assert max(asked) == 90
+
+
+def test_lengths_are_compared_at_the_best_rate() -> None:
+    def score(length: int, rate: float) -> float:
+        return learning(9.0)(length, rate) - 0.01 * abs(math.log(rate / 3e-3))
+
+    assert shortest_length(score)[1] == 3e-3
