@@ -257,7 +257,7 @@ def backbones() -> None:
 @app.command()
 def curricula() -> None:
     """List the curricula, settled for 200 bands and 11x11 patches."""
-    from st_ray.learn.curriculum import PRESETS
+    from st_ray.learn.presets import PRESETS
 
     rows = []
     for name, preset in PRESETS.items():

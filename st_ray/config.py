@@ -14,8 +14,9 @@ import tomli_w
 from pydantic import TypeAdapter, ValidationError
 
 from st_ray.errors import SpecError, unknown_name
-from st_ray.learn.curriculum import PRESETS, check_beta
+from st_ray.learn.curriculum import check_beta
 from st_ray.learn.fit import TrainSpec
+from st_ray.learn.presets import PRESETS
 from st_ray.spectral.basis import BasisSpec
 from st_ray.spectral.benchmarks import SCENES
 from st_ray.spectral.files import replacing

@@ -11,10 +11,11 @@ from st_ray.config import RunSpec
 from st_ray.engine import Engine
 from st_ray.events import Fanout
 from st_ray.learn.checkpoint import EpochRow
-from st_ray.learn.curriculum import Curriculum, PlannedStage, find_curriculum, plan
+from st_ray.learn.curriculum import Curriculum, PlannedStage, plan
 from st_ray.learn.fit import Job
+from st_ray.learn.presets import find_curriculum
 from st_ray.output import RunFolder
-from st_ray.recipe import Recipe, check_stages
+from st_ray.recipe import Recipe, check_stages, default_stages
 from st_ray.spectral.bands import BandVerdict
 from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.patches import TileStack
@@ -61,7 +62,9 @@ class Run:
         if folder.started:
             curriculum = folder.recorded_curriculum()
         else:
-            curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size)
+            curriculum = find_curriculum(
+                spec.curriculum, bands, spec.patch_size, default_stages(spec.backbone)
+            )
         stages = plan(
             curriculum,
             bands=bands,

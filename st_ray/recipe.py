@@ -23,6 +23,7 @@ from st_ray.learn.objectives import (
     resolve_optimizer,
 )
 from st_ray.learn.parallel import local_randomness
+from st_ray.learn.presets import USUAL_STAGES, StageShape
 
 # Of a backbone that is not in the registry and says nothing of it.
 _USUAL_WHITENING = 0.5
@@ -64,6 +65,12 @@ def fill_in(spec: RunSpec) -> RunSpec:
     if spec.train.learning_rate is None:
         spec = replace(spec, train=replace(spec.train, learning_rate=rate))
     return spec
+
+
+def default_stages(backbone: str) -> tuple[StageShape, ...]:
+    """Stages of the curriculum "default" for a backbone; the usual ones for a user's own."""
+    entry = backbones().get(backbone)
+    return entry.stages if entry else USUAL_STAGES
 
 
 def settle_recipe(

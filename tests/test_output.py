@@ -12,7 +12,7 @@ import pytest
 
 from st_ray import RunSpec, run_curriculum
 from st_ray.errors import OutputError, SpecError, writing
-from st_ray.learn.curriculum import find_curriculum
+from st_ray.learn.presets import find_curriculum
 from st_ray.output import default_out, find_folder
 
 

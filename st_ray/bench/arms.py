@@ -11,17 +11,8 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from st_ray.errors import SpecError, unknown_name
-from st_ray.learn.curriculum import (
-    Curriculum,
-    PlannedStage,
-    Stage,
-    default,
-    full,
-    odd,
-    paper,
-    pca,
-    plan,
-)
+from st_ray.learn.curriculum import Curriculum, PlannedStage, Stage, plan
+from st_ray.learn.presets import StageShape, default, full, odd, paper, pca
 
 # Seconds of one training sample of (components, patch_size), measured.
 Pace = Callable[[int, int], float]
@@ -35,12 +26,14 @@ class Ground:
         bands: D, of the scene.
         patch_size: B, the full patch.
         full_epochs: T0, of the arm "full".
+        shapes: Stages of "default" for the backbone.
         pace: Seconds of one training sample at (components, patch_size).
     """
 
     bands: int
     patch_size: int
     full_epochs: int
+    shapes: tuple[StageShape, ...]
     pace: Pace
 
 
@@ -97,7 +90,7 @@ def predicted_seconds(ground: Ground) -> float:
 
 def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
     return plan(
-        default(ground.bands, ground.patch_size),
+        default(ground.bands, ground.patch_size, ground.shapes),
         bands=ground.bands,
         patch_size=ground.patch_size,
         full_epochs=ground.full_epochs,
@@ -119,6 +112,11 @@ def _preset(
         )
 
     return fit
+
+
+def _default(ground: Ground) -> ArmPlan:
+    known = default(ground.bands, ground.patch_size, ground.shapes)
+    return ArmPlan(curriculum=known, epochs=ground.full_epochs, beta=known.beta)
 
 
 def _full_short(ground: Ground) -> ArmPlan:
@@ -181,13 +179,9 @@ def _growing(
 
 def _b_growth(ground: Ground) -> ArmPlan:
     """The stages of "default" without what else it does."""
-    known = default(ground.bands, ground.patch_size)
-    return ArmPlan(
-        curriculum=replace(known, name="b_growth"),
-        epochs=ground.full_epochs,
-        beta=known.beta,
-        settings=PLAIN,
-    )
+    known = _default(ground)
+    curriculum = replace(known.curriculum, name="b_growth")
+    return replace(known, curriculum=curriculum, settings=PLAIN)
 
 
 def _peer(ground: Ground) -> ArmPlan:
@@ -213,7 +207,7 @@ _UNWHITENED = {**PLAIN, "basis.whitening": 0.0}
 
 _ALL = (
     Arm("full", "all standardised bands, full patch, T0", _preset(full, PLAIN)),
-    Arm("default", "what `st-ray train` does", _preset(default, {})),
+    Arm("default", "what `st-ray train` does", _default),
     Arm("paper", "k and B grow as in SpectralTrain, half of T0", _preset(paper, PLAIN)),
     Arm("pca30", "30 components, full patch, T0: what most people do", _preset(pca, PLAIN)),
     Arm("full_short", "as full, in the epochs of default", _full_short),

@@ -19,12 +19,12 @@ import numpy as np
 import torch
 from torch import nn
 
-from st_ray.config import RunSpec
+from st_ray.config import ClusterSpec, RunSpec
 from st_ray.engine import LocalEngine
 from st_ray.events import Fanout
-from st_ray.learn.backbones import build_backbone
+from st_ray.learn.backbones import backbones, build_backbone
 from st_ray.learn.checkpoint import EpochRow, load_weights
-from st_ray.learn.curriculum import Curriculum
+from st_ray.learn.curriculum import Curriculum, Stage
 from st_ray.learn.fit import Job, fit, stage_source
 from st_ray.learn.loop import evaluate, stack_tensor
 from st_ray.learn.metrics import Confusion
@@ -32,9 +32,10 @@ from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers
 from st_ray.output import RunFolder
 from st_ray.prepare import Run, prepare
-from st_ray.recipe import settle_recipe
+from st_ray.recipe import fill_in, settle_recipe
 from st_ray.spectral.patches import Samples, TileStack
-from st_ray.spectral.scene import open_scene
+from st_ray.spectral.scene import SceneSpec, open_scene
+from st_ray.spectral.split import SplitSpec
 
 Row = dict[str, Any]
 
@@ -109,6 +110,25 @@ def time_sample(
 
 
 _TIMED_STEPS = 5
+
+
+def warm_up(threads: int) -> None:
+    """Do everything once, on a scene of noise: what loads late is not the first cell's to pay."""
+    rng = np.random.default_rng(0)
+    with tempfile.TemporaryDirectory(prefix="st_ray-bench-") as place:
+        cube, labels = Path(place) / "cube.npy", Path(place) / "labels.npy"
+        np.save(cube, rng.normal(size=(12, 12, 8)).astype(np.float32))
+        np.save(labels, 1 + np.arange(144).reshape(12, 12) % 2)
+        for name in backbones():
+            spec = RunSpec(
+                scene=SceneSpec(name=str(cube), labels=str(labels)),
+                split=SplitSpec(train_fraction=0.3, validation_fraction=0.3),
+                backbone=name,
+                epochs=1,
+                cluster=ClusterSpec(workers=0, threads=threads),
+            )
+            stage = Stage(components=8, patch_size=5)
+            measure(fill_in(spec), Curriculum(name=name, stages=(stage,)), target=None, test=True)
 
 
 def scores(confusion: Confusion) -> dict[str, float]:

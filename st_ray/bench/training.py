@@ -26,6 +26,7 @@ from st_ray.bench.workers import OutOfTimeError, Task, Worker, WorkerDiedError, 
 from st_ray.bench.write import write_bench
 from st_ray.compose import installed_versions
 from st_ray.errors import StRayError
+from st_ray.learn.backbones import backbone_entry
 from st_ray.spectral.scene import Scene, open_scene
 
 Say = Callable[[str], None]
@@ -91,6 +92,7 @@ class _Bench:
                 bands=opened.cube.shape[2],
                 patch_size=self.spec.base.patch_size,
                 full_epochs=full_epochs,
+                shapes=backbone_entry(backbone).stages,
                 pace=lambda k, side: self._pace(worker, opened, backbone, k, side),
             )
 

@@ -13,12 +13,9 @@ from queue import Empty, SimpleQueue
 from threading import Event
 from typing import Any, TypeVar
 
-import torch
-from torch import nn
-
+from st_ray.bench.measure import warm_up
 from st_ray.engine import settle_process
 from st_ray.errors import SpecError, TrainingError
-from st_ray.learn.backbones import backbones, build_backbone
 
 Made = TypeVar("Made")
 # What libraries read once, when a process loads them.
@@ -150,6 +147,4 @@ def _settle(slot: int, threads: int) -> None:
     cores = sorted(os.sched_getaffinity(0))
     os.sched_setaffinity(0, cores[slot * threads : (slot + 1) * threads])
     settle_process(threads)
-    for name in backbones():
-        model = build_backbone(name, components=8, patch_size=5, classes=2)
-        nn.functional.cross_entropy(model(torch.randn(4, 8, 5, 5)), torch.arange(4) % 2).backward()
+    warm_up(threads)

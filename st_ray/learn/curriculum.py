@@ -8,7 +8,6 @@ and sees k_i components and B_i x B_i patches.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +15,7 @@ from typing import Any, Literal
 import numpy as np
 import tomli_w
 
-from st_ray.errors import SpecError, unknown_name
+from st_ray.errors import SpecError
 from st_ray.spectral.files import replacing
 from st_ray.spectral.patches import check_odd
 
@@ -184,65 +183,6 @@ def check_beta(beta: float) -> float:
             "to train longer than T0, raise --epochs"
         )
     return beta
-
-
-Preset = Callable[[int, int], Curriculum]
-
-
-def full(bands: int, patch_size: int) -> Curriculum:
-    """One stage, all standardised bands, T0 epochs: the usual baseline."""
-    del bands
-    stage = Stage(components=None, patch_size=patch_size)
-    return Curriculum(name="full", stages=(stage,), axis="bands")
-
-
-def pca(bands: int, patch_size: int) -> Curriculum:
-    """One stage, 30 components, T0 epochs: what most published code does."""
-    stage = Stage(components=min(30, bands), patch_size=patch_size)
-    return Curriculum(name="pca", stages=(stage,))
-
-
-def paper(bands: int, patch_size: int) -> Curriculum:
-    """K and B both grow, up to all bands and the full patch, in half the epochs (SpectralTrain)."""
-    stages = (
-        Stage(components=max(1, bands // 20), patch_size=odd(patch_size / 3)),
-        Stage(components=max(1, bands // 4), patch_size=odd(patch_size * 2 / 3)),
-        Stage(components=None, patch_size=patch_size),
-    )
-    return Curriculum(name="paper", stages=stages, beta=0.5)
-
-
-def default(bands: int, patch_size: int) -> Curriculum:
-    """60 components throughout, a growing patch, 30 % of the epochs: the best known so far."""
-    k = min(60, bands)
-    stages = (
-        Stage(components=k, patch_size=odd(patch_size * 0.45), share=0.4),
-        Stage(components=k, patch_size=odd(patch_size * 0.7), share=0.3),
-        Stage(components=k, patch_size=patch_size, share=0.3),
-    )
-    return Curriculum(name="default", stages=stages, beta=0.3)
-
-
-PRESETS: dict[str, Preset] = {"default": default, "full": full, "paper": paper, "pca": pca}
-
-
-def odd(size: float) -> int:
-    """The odd number of pixels nearest to a size, at least 1 (ties go up)."""
-    return max(1, 2 * round((size - 1) / 2 + 1e-9) + 1)
-
-
-def find_curriculum(name_or_file: str, bands: int, patch_size: int) -> Curriculum:
-    """A preset fitted to the scene, or a curriculum file.
-
-    Raises:
-        SpecError: There is no such preset or file, or the file is not a valid curriculum.
-    """
-    if name_or_file in PRESETS:
-        return PRESETS[name_or_file](bands, patch_size)
-    path = Path(name_or_file)
-    if path.suffix != ".toml":
-        raise SpecError(unknown_name("curriculum", name_or_file, PRESETS) + ", or a .toml file")
-    return load_curriculum(path)
 
 
 def load_curriculum(path: Path) -> Curriculum:

@@ -11,7 +11,7 @@ from st_ray import RunSpec
 from st_ray.bench import measure as module
 from st_ray.bench.measure import measure, time_sample
 from st_ray.learn import fit as fit_module
-from st_ray.learn.curriculum import find_curriculum
+from st_ray.learn.presets import find_curriculum
 from st_ray.recipe import fill_in
 
 

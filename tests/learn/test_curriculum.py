@@ -8,16 +8,14 @@ from hypothesis import strategies as st
 
 from st_ray.errors import SpecError
 from st_ray.learn.curriculum import (
-    PRESETS,
     Curriculum,
     Stage,
-    find_curriculum,
     load_curriculum,
-    odd,
     plan,
     save_curriculum,
     share_out,
 )
+from st_ray.learn.presets import PRESETS, find_curriculum, odd
 
 SIZES = {"bands": 200, "patch_size": 11, "full_epochs": 100, "beta": None, "batch_size": 64}
 

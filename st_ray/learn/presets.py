@@ -1,0 +1,101 @@
+"""The curricula that have a name: full, pca, paper and default."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from st_ray.errors import SpecError, unknown_name
+from st_ray.learn.curriculum import Curriculum, Stage, load_curriculum
+
+
+@dataclass(frozen=True, slots=True)
+class StageShape:
+    """A stage of "default" before it is fitted to a scene.
+
+    Attributes:
+        components: At most; a scene with fewer bands has as many as bands.
+        patch: Share of the full patch's side.
+        share: Of the epochs.
+    """
+
+    components: int
+    patch: float
+    share: float
+
+
+USUAL_STAGES = (StageShape(60, 0.45, 0.4), StageShape(60, 0.7, 0.3), StageShape(60, 1.0, 0.3))
+
+Preset = Callable[[int, int], Curriculum]
+
+
+def full(bands: int, patch_size: int) -> Curriculum:
+    """One stage, all standardised bands, T0 epochs: the usual baseline."""
+    del bands
+    stage = Stage(components=None, patch_size=patch_size)
+    return Curriculum(name="full", stages=(stage,), axis="bands")
+
+
+def pca(bands: int, patch_size: int) -> Curriculum:
+    """One stage, 30 components, T0 epochs: what most published code does."""
+    stage = Stage(components=min(30, bands), patch_size=patch_size)
+    return Curriculum(name="pca", stages=(stage,))
+
+
+def paper(bands: int, patch_size: int) -> Curriculum:
+    """K and B both grow, up to all bands and the full patch, in half the epochs (SpectralTrain)."""
+    stages = (
+        Stage(components=max(1, bands // 20), patch_size=odd(patch_size / 3)),
+        Stage(components=max(1, bands // 4), patch_size=odd(patch_size * 2 / 3)),
+        Stage(components=None, patch_size=patch_size),
+    )
+    return Curriculum(name="paper", stages=stages, beta=0.5)
+
+
+def default(bands: int, patch_size: int, shapes: Sequence[StageShape] = USUAL_STAGES) -> Curriculum:
+    """60 components throughout, a growing patch, 30 % of the epochs: the best known so far."""
+    stages = tuple(
+        Stage(
+            components=min(shape.components, bands),
+            patch_size=odd(patch_size * shape.patch),
+            share=shape.share,
+        )
+        for shape in shapes
+    )
+    return Curriculum(name="default", stages=stages, beta=0.3)
+
+
+PRESETS: dict[str, Preset] = {"default": default, "full": full, "paper": paper, "pca": pca}
+
+
+def odd(size: float) -> int:
+    """The odd number of pixels nearest to a size, at least 1 (ties go up)."""
+    return max(1, 2 * round((size - 1) / 2 + 1e-9) + 1)
+
+
+def find_curriculum(
+    name_or_file: str,
+    bands: int,
+    patch_size: int,
+    shapes: Sequence[StageShape] = USUAL_STAGES,
+) -> Curriculum:
+    """A preset fitted to the scene, or a curriculum file.
+
+    Args:
+        name_or_file: A name of `PRESETS`, or the path of a TOML file.
+        bands: D of the scene.
+        patch_size: B, the full patch.
+        shapes: Stages of "default" for the backbone.
+
+    Raises:
+        SpecError: There is no such preset or file, or the file is not a valid curriculum.
+    """
+    if name_or_file == "default":
+        return default(bands, patch_size, shapes)
+    if name_or_file in PRESETS:
+        return PRESETS[name_or_file](bands, patch_size)
+    path = Path(name_or_file)
+    if path.suffix != ".toml":
+        raise SpecError(unknown_name("curriculum", name_or_file, PRESETS) + ", or a .toml file")
+    return load_curriculum(path)
