@@ -55,11 +55,21 @@ def draw_speedups(groups: Sequence[Table]) -> str:
         return svg(_speedups(shown), "Speedup at equal accuracy by backbone and arm")
 
 
-def _figure(height: float) -> tuple[Figure, Axes]:
+def _figure(height: float, width: float = 4.7) -> tuple[Figure, Axes]:
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(4.7, height), layout="constrained")
+    figure = Figure(figsize=(width, height), layout="constrained")
     return figure, figure.subplots()
+
+
+def _log_scale(axes: Axes, unit: str = "") -> None:
+    """1, 2, 5, 10 and so on along x, as plain numbers."""
+    from matplotlib.ticker import LogLocator, NullFormatter
+
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(f"{{x:g}}{unit}")
+    axes.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _accuracy(arms: Sequence[Table]) -> Figure:
@@ -77,8 +87,7 @@ def _accuracy(arms: Sequence[Table]) -> Figure:
             markersize=3.5,
         )
         lowest = min(lowest, accuracy[-1])
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}")
+    _log_scale(axes)
     axes.set_ylim(100 * max(0.0, lowest - 0.15), 100.5)
     axes.set_xlabel("seconds from the opened scene")
     axes.set_ylabel("validation overall accuracy, %")
@@ -101,7 +110,7 @@ def _time(arms: Sequence[Table]) -> Figure:
 
 
 def _speedups(groups: Sequence[Table]) -> Figure:
-    figure, axes = _figure(0.7 + 0.34 * len(groups))
+    figure, axes = _figure(0.7 + 0.3 * len(groups), 9.6)
     for row, group in enumerate(groups):
         for arm in group["arms"]:
             if arm["arm"] == "full" or not arm["speedup"]["median"] > 0:
@@ -116,8 +125,7 @@ def _speedups(groups: Sequence[Table]) -> Figure:
                 zorder=3 if main else 2,
             )
     axes.axvline(1, color=MUTED, linewidth=1)
-    axes.set_xscale("log")
-    axes.xaxis.set_major_formatter("{x:g}×")
+    _log_scale(axes, "×")
     axes.set_yticks(range(len(groups)), [group["backbone"] for group in groups])
     axes.invert_yaxis()
     axes.set_ylim(len(groups) - 0.5, -0.5)

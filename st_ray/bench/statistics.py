@@ -40,6 +40,17 @@ def spread(values: Sequence[float]) -> dict[str, float]:
     }
 
 
+def spread_of_ratios(values: Sequence[float]) -> dict[str, float]:
+    """As `spread`, for ratios: between two middle ones lies their geometric mean.
+
+    A ratio of 0 stands for "never": a median that rests on one is 0.
+    """
+    if not values:
+        return spread(values)
+    middle = sorted(values)[(len(values) - 1) // 2 : len(values) // 2 + 1]
+    return {**spread(values), "median": geometric_mean(middle)}
+
+
 def geometric_mean(values: Sequence[float]) -> float:
     """Geometric mean; 0 if one of them is 0, NaN of nothing."""
     if not values:

@@ -16,7 +16,13 @@ from typing import Any
 
 from st_ray.bench.arms import ARMS
 from st_ray.bench.ledger import Row
-from st_ray.bench.statistics import first_reach, geometric_mean, paired_interval, spread
+from st_ray.bench.statistics import (
+    first_reach,
+    geometric_mean,
+    paired_interval,
+    spread,
+    spread_of_ratios,
+)
 
 Table = dict[str, Any]
 # Each adds one ingredient to the one before.
@@ -99,9 +105,9 @@ def _arm(name: str, own: dict[int, Row], full: dict[int, Row]) -> Table:
         "parameters": any_row["parameters"],
         "seconds": spread([own[seed]["seconds"] for seed in seeds]),
         "cpu_seconds": spread([own[seed]["cpu_seconds"] for seed in seeds]),
-        "speedup": spread(speedups),
+        "speedup": spread_of_ratios(speedups),
         "reached": sum(value > 0 for value in speedups),
-        "shorter": spread([base["seconds"] / one["seconds"] for one, base in pairs]),
+        "shorter": spread_of_ratios([base["seconds"] / one["seconds"] for one, base in pairs]),
         "at_target": {score: spread(_at_target(own, seeds, score)) for score in _SCORES},
         "parts": _mean_parts([own[seed]["parts"] for seed in seeds]),
         "curve": _mean_curve([own[seed]["curve"] for seed in seeds]),

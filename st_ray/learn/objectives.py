@@ -26,19 +26,24 @@ LOSSES: dict[str, Callable[..., Any]] = {"cross_entropy": nn.functional.cross_en
 _REHEARSED = 4
 
 
+# `fused`: one call for all parameters; up to a tenth of a step where those are many and small.
+
+
 def adamw(parameters: Iterable[Parameter], rate: float, weight_decay: float) -> Optimizer:
     """AdamW (Loshchilov & Hutter 2019)."""
-    return AdamW(parameters, lr=rate, weight_decay=weight_decay)
+    return AdamW(parameters, lr=rate, weight_decay=weight_decay, fused=True)
 
 
 def adam(parameters: Iterable[Parameter], rate: float, weight_decay: float) -> Optimizer:
     """Adam (Kingma & Ba 2015)."""
-    return Adam(parameters, lr=rate, weight_decay=weight_decay)
+    return Adam(parameters, lr=rate, weight_decay=weight_decay, fused=True)
 
 
 def sgd(parameters: Iterable[Parameter], rate: float, weight_decay: float) -> Optimizer:
     """Stochastic gradient descent with Nesterov momentum 0.9."""
-    return SGD(parameters, lr=rate, weight_decay=weight_decay, momentum=0.9, nesterov=True)
+    return SGD(
+        parameters, lr=rate, weight_decay=weight_decay, momentum=0.9, nesterov=True, fused=True
+    )
 
 
 OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}

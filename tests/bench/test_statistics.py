@@ -7,7 +7,13 @@ import math
 import numpy as np
 import pytest
 
-from st_ray.bench.statistics import first_reach, geometric_mean, paired_interval, spread
+from st_ray.bench.statistics import (
+    first_reach,
+    geometric_mean,
+    paired_interval,
+    spread,
+    spread_of_ratios,
+)
 
 
 def test_the_interval_covers_the_mean_about_as_often_as_it_says() -> None:
@@ -41,6 +47,13 @@ def test_geometric_mean() -> None:
 
 def test_spread() -> None:
     assert spread([3.0, 1.0, 2.0]) == {"median": 2.0, "least": 1.0, "greatest": 3.0}
+
+
+def test_a_median_of_ratios_that_rests_on_never_is_never() -> None:
+    assert spread_of_ratios([4.0, 0.0])["median"] == 0.0
+    assert spread_of_ratios([9.0, 0.0, 4.0])["median"] == pytest.approx(4.0)
+    assert spread_of_ratios([9.0, 4.0])["median"] == pytest.approx(6.0)
+    assert math.isnan(spread_of_ratios([])["median"])
 
 
 def test_a_curve_reaches_a_target_at_the_first_epoch_that_meets_it() -> None:

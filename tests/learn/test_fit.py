@@ -78,7 +78,7 @@ def test_one_stage_equals_plain_training_bit_for_bit(stack, tmp_path) -> None:
     outcome = run(one, stack)
     seed_everything(0, 0)
     model = one.build(components=8, patch_size=7, classes=CLASSES)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=1e-2, fused=True)
     part = one.train_samples
     patches = torch.from_numpy(extract_patches(stack, part.centres_N2, 7).copy())
     targets = torch.from_numpy(part.targets_N)
