@@ -15,7 +15,7 @@ from st_ray.learn.curriculum import Curriculum, PlannedStage, plan
 from st_ray.learn.fit import Job
 from st_ray.learn.presets import find_curriculum
 from st_ray.output import RunFolder
-from st_ray.recipe import Recipe, check_stages, default_stages
+from st_ray.recipe import Recipe, check_stages, default_shape
 from st_ray.spectral.bands import BandVerdict
 from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.patches import TileStack
@@ -63,7 +63,7 @@ class Run:
             curriculum = folder.recorded_curriculum()
         else:
             curriculum = find_curriculum(
-                spec.curriculum, bands, spec.patch_size, default_stages(spec.backbone)
+                spec.curriculum, bands, spec.patch_size, default_shape(spec.backbone)
             )
         stages = plan(
             curriculum,

@@ -23,7 +23,7 @@ from st_ray.learn.objectives import (
     resolve_optimizer,
 )
 from st_ray.learn.parallel import local_randomness
-from st_ray.learn.presets import USUAL_STAGES, StageShape
+from st_ray.learn.presets import USUAL_SHAPE, CurriculumShape
 
 # Of a backbone that is not in the registry and says nothing of it.
 _USUAL_WHITENING = 0.5
@@ -67,10 +67,10 @@ def fill_in(spec: RunSpec) -> RunSpec:
     return spec
 
 
-def default_stages(backbone: str) -> tuple[StageShape, ...]:
-    """Stages of the curriculum "default" for a backbone; the usual ones for a user's own."""
+def default_shape(backbone: str) -> CurriculumShape:
+    """Of the curriculum "default" for a backbone; the usual one for a user's own."""
     entry = backbones().get(backbone)
-    return entry.stages if entry else USUAL_STAGES
+    return entry.shape if entry else USUAL_SHAPE
 
 
 def settle_recipe(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -109,6 +110,27 @@ def finished(spec: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
 
     out = tmp_path_factory.mktemp("run") / "out"
     return run_curriculum(replace(spec, out=str(out))), out
+
+
+@pytest.fixture
+def st_ray(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> Callable[..., tuple[int, str, str]]:
+    """Run a command line in tmp_path; gives (exit code, standard output, standard error)."""
+    from st_ray.cli import main
+
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> tuple[int, str, str]:
+        monkeypatch.setattr(sys, "argv", ["st-ray", *map(str, words)])
+        monkeypatch.setattr(sys, "path", list(sys.path))
+        with pytest.raises(SystemExit) as stop:
+            main()
+        code = int(stop.value.code or 0)
+        out, err = capsys.readouterr()
+        return code, out, err
+
+    return run
 
 
 @pytest.fixture

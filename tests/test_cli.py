@@ -12,25 +12,8 @@ import numpy as np
 import pytest
 from typer.main import get_command
 
-from st_ray.cli import app, main, train
+from st_ray.cli import app, train
 from st_ray.events import Event, Progress
-
-
-@pytest.fixture
-def st_ray(monkeypatch, capsys, tmp_path: Path):
-    """Run a command line in tmp_path; gives (exit code, standard output, standard error)."""
-    monkeypatch.chdir(tmp_path)
-
-    def run(*words: object) -> tuple[int, str, str]:
-        monkeypatch.setattr(sys, "argv", ["st-ray", *map(str, words)])
-        monkeypatch.setattr(sys, "path", list(sys.path))
-        with pytest.raises(SystemExit) as stop:
-            main()
-        code = int(stop.value.code or 0)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from typing import Any
 
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import Curriculum, PlannedStage, Stage, plan
-from st_ray.learn.presets import StageShape, default, full, odd, paper, pca
+from st_ray.learn.presets import CurriculumShape, default, full, odd, paper, pca
 
 # Seconds of one training sample of (components, patch_size), measured.
 Pace = Callable[[int, int], float]
@@ -26,14 +26,14 @@ class Ground:
         bands: D, of the scene.
         patch_size: B, the full patch.
         full_epochs: T0, of the arm "full".
-        shapes: Stages of "default" for the backbone.
+        shape: Of "default" for the backbone.
         pace: Seconds of one training sample at (components, patch_size).
     """
 
     bands: int
     patch_size: int
     full_epochs: int
-    shapes: tuple[StageShape, ...]
+    shape: CurriculumShape
     pace: Pace
 
 
@@ -90,7 +90,7 @@ def predicted_seconds(ground: Ground) -> float:
 
 def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
     return plan(
-        default(ground.bands, ground.patch_size, ground.shapes),
+        default(ground.bands, ground.patch_size, ground.shape),
         bands=ground.bands,
         patch_size=ground.patch_size,
         full_epochs=ground.full_epochs,
@@ -115,7 +115,7 @@ def _preset(
 
 
 def _default(ground: Ground) -> ArmPlan:
-    known = default(ground.bands, ground.patch_size, ground.shapes)
+    known = default(ground.bands, ground.patch_size, ground.shape)
     return ArmPlan(curriculum=known, epochs=ground.full_epochs, beta=known.beta)
 
 

@@ -73,6 +73,7 @@ class BenchSpec:
                 f"--tuning-seed {self.tuning_seed} is one of the seeds; the searches must not see "
                 "what is reported: choose another"
             )
+        replace(self.base.train, learning_rate=self.rate)  # checks it
         for name in ("threads", "jobs"):
             if getattr(self, name) < 1:
                 raise SpecError(f"--{name} {getattr(self, name)}: expected at least 1")

@@ -95,7 +95,11 @@ def training(
         max_hours=max_hours,
     )
     console = Console(soft_wrap=True)
-    table, done = run_bench(spec, say=lambda text: console.print(text, highlight=False))
+    try:
+        table, done = run_bench(spec, say=lambda text: console.print(text, highlight=False))
+    except KeyboardInterrupt:
+        console.print(f"What was measured is kept in {out}; repeat the command to go on.")
+        raise
     console.print(f"Results: {Path(out) / 'bench.html'}, bench.md, bench.json", highlight=False)
     speedup = table["geomean_speedup"]
     console.print(

@@ -22,12 +22,13 @@ from st_ray.bench.ledger import Ledger, Row, key_of
 from st_ray.bench.measure import measure, time_sample
 from st_ray.bench.search import choose_rate, shortest_length
 from st_ray.bench.summary import summarise
-from st_ray.bench.workers import OutOfTimeError, Task, Worker, WorkerDiedError, run_all
+from st_ray.bench.workers import OutOfTimeError, Task, Worker, WorkerDiedError, check_cores, run_all
 from st_ray.bench.write import write_bench
 from st_ray.compose import installed_versions
 from st_ray.errors import StRayError
 from st_ray.learn.backbones import backbone_entry
 from st_ray.spectral.scene import Scene, open_scene
+from st_ray.spectral.split import split_labels
 
 Say = Callable[[str], None]
 
@@ -41,6 +42,7 @@ def run_bench(spec: BenchSpec, say: Say = print) -> tuple[dict[str, Any], bool]:
     Raises:
         StRayError: Bad input, in one line.
     """
+    check_cores(spec.jobs, spec.threads)
     bench = _Bench(spec, Ledger(Path(spec.out)), say)
     done = False
     try:
@@ -59,6 +61,9 @@ class _Bench:
         self.scenes = {
             name: open_scene(replace(spec.base.scene, name=name)) for name in spec.scenes
         }
+        for scene, split in product(self.scenes.values(), spec.splits):
+            settings = replace(spec.base.split, kind=split)  # a wrong one must not cost hours
+            split_labels(scene.labels, settings, spec.seeds[0], spec.base.patch_size)
         self.found: dict[tuple[str, str], tuple[Ground, dict[str, float]]] = {}
         self.rows: dict[str, Row] = {}
         hours = spec.max_hours
@@ -92,7 +97,7 @@ class _Bench:
                 bands=opened.cube.shape[2],
                 patch_size=self.spec.base.patch_size,
                 full_epochs=full_epochs,
-                shapes=backbone_entry(backbone).stages,
+                shape=backbone_entry(backbone).shape,
                 pace=lambda k, side: self._pace(worker, opened, backbone, k, side),
             )
 

@@ -75,6 +75,20 @@ class OutOfTimeError(Exception):
     """The time that was granted is over; what is measured is kept."""
 
 
+def check_cores(jobs: int, threads: int) -> None:
+    """See that every run can have cores of its own.
+
+    Raises:
+        SpecError: There are too few.
+    """
+    cores = len(os.sched_getaffinity(0))
+    if jobs * threads > cores:
+        raise SpecError(
+            f"--jobs {jobs} with --threads {threads} need {jobs * threads} cores, this machine "
+            f"has {cores}; use fewer of either, for timings would disturb each other"
+        )
+
+
 Task = Callable[[Worker], None]
 
 
@@ -86,15 +100,7 @@ def run_all(tasks: Iterable[Task], *, jobs: int, threads: int) -> bool:
     Returns:
         Whether all were run: False if one was out of time.
 
-    Raises:
-        SpecError: There are fewer cores than threads asked for.
     """
-    cores = len(os.sched_getaffinity(0))
-    if jobs * threads > cores:
-        raise SpecError(
-            f"--jobs {jobs} with --threads {threads} need {jobs * threads} cores, this machine "
-            f"has {cores}; use fewer of either, for timings would disturb each other"
-        )
     waiting: SimpleQueue[Task] = SimpleQueue()
     for task in tasks:
         waiting.put(task)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,21 @@ class StageShape:
     share: float
 
 
+@dataclass(frozen=True, slots=True)
+class CurriculumShape:
+    """The curriculum "default" of a backbone before it is fitted to a scene.
+
+    Attributes:
+        beta: Share of the backbone's T0.
+        stages: In order.
+    """
+
+    beta: float
+    stages: tuple[StageShape, ...]
+
+
 USUAL_STAGES = (StageShape(60, 0.45, 0.4), StageShape(60, 0.7, 0.3), StageShape(60, 1.0, 0.3))
+USUAL_SHAPE = CurriculumShape(0.3, USUAL_STAGES)
 
 Preset = Callable[[int, int], Curriculum]
 
@@ -53,17 +67,17 @@ def paper(bands: int, patch_size: int) -> Curriculum:
     return Curriculum(name="paper", stages=stages, beta=0.5)
 
 
-def default(bands: int, patch_size: int, shapes: Sequence[StageShape] = USUAL_STAGES) -> Curriculum:
-    """60 components throughout, a growing patch, 30 % of the epochs: the best known so far."""
+def default(bands: int, patch_size: int, shape: CurriculumShape = USUAL_SHAPE) -> Curriculum:
+    """As a rule 60 components, a growing patch, 30 % of T0: what won the benchmark."""
     stages = tuple(
         Stage(
-            components=min(shape.components, bands),
-            patch_size=odd(patch_size * shape.patch),
-            share=shape.share,
+            components=min(stage.components, bands),
+            patch_size=odd(patch_size * stage.patch),
+            share=stage.share,
         )
-        for shape in shapes
+        for stage in shape.stages
     )
-    return Curriculum(name="default", stages=stages, beta=0.3)
+    return Curriculum(name="default", stages=stages, beta=shape.beta)
 
 
 PRESETS: dict[str, Preset] = {"default": default, "full": full, "paper": paper, "pca": pca}
@@ -78,7 +92,7 @@ def find_curriculum(
     name_or_file: str,
     bands: int,
     patch_size: int,
-    shapes: Sequence[StageShape] = USUAL_STAGES,
+    shape: CurriculumShape = USUAL_SHAPE,
 ) -> Curriculum:
     """A preset fitted to the scene, or a curriculum file.
 
@@ -86,13 +100,13 @@ def find_curriculum(
         name_or_file: A name of `PRESETS`, or the path of a TOML file.
         bands: D of the scene.
         patch_size: B, the full patch.
-        shapes: Stages of "default" for the backbone.
+        shape: Of "default" for the backbone.
 
     Raises:
         SpecError: There is no such preset or file, or the file is not a valid curriculum.
     """
     if name_or_file == "default":
-        return default(bands, patch_size, shapes)
+        return default(bands, patch_size, shape)
     if name_or_file in PRESETS:
         return PRESETS[name_or_file](bands, patch_size)
     path = Path(name_or_file)

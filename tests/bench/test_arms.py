@@ -7,7 +7,7 @@ import pytest
 from st_ray import StRayError
 from st_ray.bench.arms import ARMS, Ground, budget, find_arms, predicted_seconds
 from st_ray.learn.curriculum import plan
-from st_ray.learn.presets import USUAL_STAGES
+from st_ray.learn.presets import USUAL_SHAPE
 
 
 def ground(**changes) -> Ground:
@@ -16,7 +16,7 @@ def ground(**changes) -> Ground:
         "bands": 200,
         "patch_size": 11,
         "full_epochs": 60,
-        "shapes": USUAL_STAGES,
+        "shape": USUAL_SHAPE,
         "pace": lambda k, side: k * side**2,
     }
     return Ground(**(usual | changes))

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from st_ray.errors import SpecError, TrainingError, unknown_name
-from st_ray.learn.presets import USUAL_STAGES, StageShape
+from st_ray.learn.presets import USUAL_SHAPE, CurriculumShape
 
 Factory = Callable[..., nn.Module]
 
@@ -39,7 +39,7 @@ class BackboneEntry:
         full_epochs: Default T0: the shortest training on all bands and the full patch that
             reaches its plateau on Indian Pines, as `st-ray bench training` found it.
         learning_rate: Default peak of the schedule, as `st-ray bench training` found it.
-        stages: Of the curriculum "default".
+        shape: Of the curriculum "default".
         growth: One sentence: what a hand-over to more components or a larger patch keeps.
         exact_every: With the default options, the evaluation logits stay exactly as they were
             when the number of components grows from any multiple of this; None: they never do.
@@ -53,7 +53,7 @@ class BackboneEntry:
     whitening: float
     full_epochs: int
     learning_rate: float
-    stages: tuple[StageShape, ...]
+    shape: CurriculumShape
     growth: str
     exact_every: int | None
     exact_in_patch: bool
@@ -84,7 +84,7 @@ def register_backbone(
     exact_in_patch: bool = False,
     full_epochs: int = 60,
     learning_rate: float = 1e-3,
-    stages: tuple[StageShape, ...] = USUAL_STAGES,
+    shape: CurriculumShape = USUAL_SHAPE,
 ) -> Callable[[Factory], Factory]:
     """Decorate a factory to enter it under ``name``; see `BackboneEntry` for the fields.
 
@@ -102,7 +102,7 @@ def register_backbone(
             whitening=whitening,
             full_epochs=full_epochs,
             learning_rate=learning_rate,
-            stages=stages,
+            shape=shape,
             growth=growth,
             exact_every=exact_every,
             exact_in_patch=exact_in_patch,

@@ -61,6 +61,8 @@ class ResNet2d(nn.Module):
         "doi:10.1109/CVPR.2016.90"
     ),
     whitening=0.5,
+    full_epochs=52,
+    learning_rate=3e-3,
     growth=(
         "exact from any number of components, in training mode too (the stem is dense in them); "
         "a larger patch changes no weight but the pixels that are averaged"

@@ -11,7 +11,7 @@ from torch.nn import functional as F
 from st_ray.errors import SpecError
 from st_ray.learn.backbones.layers import EncoderBlock, normal_parameter, prepend_token
 from st_ray.learn.backbones.registry import register_backbone
-from st_ray.learn.presets import StageShape
+from st_ray.learn.presets import CurriculumShape, StageShape
 
 
 class GroupEmbedding(nn.Conv1d):
@@ -105,7 +105,8 @@ class SpectralFormer(nn.Module):
         "Transformers', IEEE TGRS 60, doi:10.1109/TGRS.2021.3130716"
     ),
     whitening=0.0,
-    stages=(StageShape(30, 1.0, 1.0),),  # a token holds the whole patch: its size costs nothing
+    # A token holds the whole patch, so that a small one costs accuracy and saves nothing.
+    shape=CurriculumShape(0.3, (StageShape(30, 1.0, 1.0),)),
     growth=(
         "more components keep every weight but add tokens to attend to, so the logits change; "
         "exact when the patch grows, whose new pixels start with zero weights"

@@ -14,6 +14,7 @@ from st_ray.learn.backbones.layers import (
     spectral_major,
 )
 from st_ray.learn.backbones.registry import register_backbone
+from st_ray.learn.presets import USUAL_STAGES, CurriculumShape
 
 
 class GaussianTokenizer(nn.Module):
@@ -91,6 +92,8 @@ class Ssftt(nn.Module):
         "Image Classification', IEEE TGRS 60, doi:10.1109/TGRS.2022.3144158"
     ),
     whitening=0.5,
+    full_epochs=17,
+    shape=CurriculumShape(0.6, USUAL_STAGES),  # T0 is so short that 0.3 of it is too little
     growth=(
         "exact from any number of components; a larger patch changes no weight but the pixels "
         "that the tokens are drawn from"
