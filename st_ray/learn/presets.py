@@ -38,8 +38,7 @@ class CurriculumShape:
     stages: tuple[StageShape, ...]
 
 
-USUAL_STAGES = (StageShape(60, 0.45, 0.4), StageShape(60, 0.7, 0.3), StageShape(60, 1.0, 0.3))
-USUAL_SHAPE = CurriculumShape(0.3, USUAL_STAGES)
+USUAL_SHAPE = CurriculumShape(0.3, (StageShape(60, 0.64, 0.6), StageShape(60, 1.0, 0.4)))
 
 Preset = Callable[[int, int], Curriculum]
 

@@ -73,7 +73,7 @@ def test_cost_is_measured_against_the_largest_patch() -> None:
         ({"beta": 1.5}, r"beta=1.5: expected a share .* in \(0, 1\]"),
         ({"beta": 0.0}, r"beta=0"),
         ({"full_epochs": 0}, r"epochs=0"),
-        ({"full_epochs": 4}, r"budget of 1 epochs .* too short for 3 stages; raise --epochs"),
+        ({"full_epochs": 4}, r"budget of 1 epochs .* too short for 2 stages; raise --epochs"),
         ({"bands": 40}, r"60 components exceed the scene's 40 usable bands"),
     ],
 )

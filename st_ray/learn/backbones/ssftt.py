@@ -14,7 +14,7 @@ from st_ray.learn.backbones.layers import (
     spectral_major,
 )
 from st_ray.learn.backbones.registry import register_backbone
-from st_ray.learn.presets import USUAL_STAGES, CurriculumShape
+from st_ray.learn.presets import CurriculumShape, StageShape
 
 
 class GaussianTokenizer(nn.Module):
@@ -93,7 +93,8 @@ class Ssftt(nn.Module):
     ),
     whitening=0.5,
     full_epochs=17,
-    shape=CurriculumShape(0.6, USUAL_STAGES),  # T0 is so short that 0.3 of it is too little
+    # T0 is so short that 0.3 of it would be too little.
+    shape=CurriculumShape(0.55, (StageShape(60, 0.45, 0.55), StageShape(60, 1.0, 0.45))),
     growth=(
         "exact from any number of components; a larger patch changes no weight but the pixels "
         "that the tokens are drawn from"
