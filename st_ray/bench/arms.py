@@ -74,7 +74,7 @@ class Arm:
 
 
 # What the usual loop does without: an arm with these is measured as others train.
-PLAIN: dict[str, Any] = {"train.class_floor": 0}
+PLAIN: dict[str, Any] = {"train.class_floor": 0, "train.schedule": "cosine"}
 
 
 def budget(ground: Ground) -> int:
@@ -213,7 +213,7 @@ _ALL = (
     Arm("full_short", "as full, in the epochs of default", _full_short),
     Arm(
         "white_short",
-        "all D components whitened, full patch, epochs and class floor of default",
+        "all D components whitened, full patch, epochs of default",
         _fixed("white_short", None, budget, {"basis.whitening": 0.5}),
     ),
     Arm(
@@ -227,20 +227,20 @@ _ALL = (
         "60 components, full patch, epochs of default",
         _fixed("k60_short", 60, budget, PLAIN),
     ),
-    Arm("b_growth", "the stages of default, no class floor", _b_growth),
+    Arm("b_growth", "the stages of default, plain", _b_growth),
     Arm(
         "k_growth",
-        "30, 45, 60 components, full patch, epochs and class floor of default",
+        "30, 45, 60 components, full patch, epochs of default",
         _growing("k_growth", components=(30, 45, 60), sizes=(1.0, 1.0, 1.0), settings={}),
     ),
     Arm(
         "k30_time",
-        "30 components, full patch, time and class floor of default",
+        "30 components, full patch, time of default",
         _fixed("k30_time", 30, _as_long(30), {}),
     ),
     Arm(
         "k60_time",
-        "60 components, full patch, time and class floor of default",
+        "60 components, full patch, time of default",
         _fixed("k60_time", 60, _as_long(60), {}),
     ),
     Arm(

@@ -58,7 +58,7 @@ class TrainSpec:
         batch_size: Global batch over all workers, samples.
         weight_decay: Of the built-in optimizers.
         warmup: Share of the budget spent raising the learning rate from zero.
-        schedule: Of the learning rate after that: "cosine" to zero, or "constant".
+        schedule: Of the learning rate after that: "linear" or "cosine" to zero, or "constant".
         optimizer: "adamw", "adam", "sgd", or "package.module:function" called with
             (parameters, learning_rate).
         class_floor: Times that each class is seen in an epoch at least; the pixels of a class
@@ -71,7 +71,7 @@ class TrainSpec:
     batch_size: int = 64
     weight_decay: float = 1e-2
     warmup: float = 0.05
-    schedule: Literal["cosine", "constant"] = "cosine"
+    schedule: Literal["linear", "cosine", "constant"] = "linear"
     optimizer: str = "adamw"
     class_floor: int = 10
     loss: str = "cross_entropy"
@@ -87,8 +87,10 @@ class TrainSpec:
             raise SpecError(f"train.weight_decay={self.weight_decay}: expected 0 or more")
         if not 0.0 <= self.warmup < 1.0:
             raise SpecError(f"train.warmup={self.warmup}: expected a share of the budget in [0, 1)")
-        if self.schedule not in ("cosine", "constant"):
-            raise SpecError(f"train.schedule={self.schedule!r}: expected 'cosine' or 'constant'")
+        if self.schedule not in ("linear", "cosine", "constant"):
+            raise SpecError(
+                f"train.schedule={self.schedule!r}: expected 'linear', 'cosine' or 'constant'"
+            )
 
     @property
     def peak_rate(self) -> float:

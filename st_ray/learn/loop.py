@@ -148,12 +148,12 @@ def my_share(batch_M: NDArray[np.int64], peers: Peers, share: Share) -> Tensor:
 
 
 def schedule(progress: float, warmup: float, shape: str = "cosine") -> float:
-    """The learning rate's factor: linear warm-up, then half a cosine to zero, or a constant.
+    """The learning rate's factor: linear warm-up, then a way down to zero, or a constant.
 
     Args:
         progress: Share of the whole budget's steps done, 0..1.
         warmup: Share of the budget spent warming up.
-        shape: "cosine" or "constant".
+        shape: "linear", "cosine" (half of one) or "constant".
 
     Returns:
         What each parameter group's own learning rate is multiplied by, 0..1.
@@ -162,6 +162,8 @@ def schedule(progress: float, warmup: float, shape: str = "cosine") -> float:
         return progress / warmup
     if shape == "constant":
         return 1.0
+    if shape == "linear":
+        return (1.0 - progress) / (1.0 - warmup)
     return 0.5 * (1.0 + math.cos(math.pi * (progress - warmup) / (1.0 - warmup)))
 
 

@@ -89,7 +89,7 @@ def test_one_stage_equals_plain_training_bit_for_bit(stack, tmp_path) -> None:
         total = 0.0
         for step, batch in enumerate(batches):
             done = (epoch + (step + 0.5) / len(batches)) / 2
-            optimizer.param_groups[0]["lr"] = 1e-3 * schedule(done, 0.05)
+            optimizer.param_groups[0]["lr"] = 1e-3 * schedule(done, 0.05, "linear")
             optimizer.zero_grad()
             loss = nn.functional.cross_entropy(model(patches[batch]), targets[batch])
             loss.backward()
@@ -145,13 +145,20 @@ def test_loss_optimizer_and_model_may_be_the_users_own(stack, tmp_path) -> None:
     assert outcome.parameters == 8 * CLASSES + CLASSES
 
 
-def test_the_learning_rate_warms_up_and_ends_at_zero() -> None:
-    rates = [schedule(done / 100, 0.1) for done in range(101)]
+@pytest.mark.parametrize("shape", ["linear", "cosine"])
+def test_the_learning_rate_warms_up_and_ends_at_zero(shape: str) -> None:
+    rates = [schedule(done / 100, 0.1, shape) for done in range(101)]
     assert rates[0] == 0.0
     assert max(rates) == rates[10] == 1.0
     assert rates[-1] == pytest.approx(0.0)
     assert rates[10:] == sorted(rates[10:], reverse=True)
-    assert schedule(0.0, 0.0) == 1.0
+    assert schedule(0.0, 0.0, shape) == 1.0
+
+
+def test_a_constant_learning_rate_stays_after_its_warm_up() -> None:
+    rates = [schedule(done / 100, 0.1, "constant") for done in range(101)]
+    assert rates[:3] == pytest.approx([0.0, 0.1, 0.2])
+    assert set(rates[10:]) == {1.0}
 
 
 def test_batches_differ_by_at_most_one_sample() -> None:
