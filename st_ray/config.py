@@ -16,7 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import check_beta
 from st_ray.learn.fit import TrainSpec
-from st_ray.learn.presets import PRESETS
+from st_ray.learn.presets import PRESETS, USUAL_EPOCHS
 from st_ray.spectral.basis import BasisSpec
 from st_ray.spectral.benchmarks import SCENES
 from st_ray.spectral.files import replacing
@@ -104,10 +104,9 @@ class RunSpec:
     @property
     def full_epochs(self) -> int:
         """T0; the usual one where nothing was said."""
-        return _USUAL_EPOCHS if self.epochs is None else self.epochs
+        return USUAL_EPOCHS if self.epochs is None else self.epochs
 
 
-_USUAL_EPOCHS = 60
 _ADAPTER = TypeAdapter(RunSpec)
 
 

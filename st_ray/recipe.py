@@ -53,9 +53,14 @@ class Recipe:
         return tuple(identity(part) for part in (self.build, self.loss, self.optimizer))
 
 
-def fill_in(spec: RunSpec) -> RunSpec:
-    """The spec with what it leaves to the backbone: T0, whitening and learning rate."""
-    entry = backbones().get(spec.backbone)
+def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
+    """The spec with what it leaves to the backbone: T0, whitening and learning rate.
+
+    Args:
+        spec: Possibly with None in these.
+        brought: Whether the caller brings the backbone, and `spec.backbone` only names it.
+    """
+    entry = None if brought else backbones().get(spec.backbone)
     whitening = entry.whitening if entry else _USUAL_WHITENING
     rate = entry.learning_rate if entry else spec.train.peak_rate
     if spec.epochs is None:

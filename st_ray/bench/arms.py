@@ -64,13 +64,18 @@ class Arm:
         name: What the user types.
         what: One line for tables.
         fit: The plan on a ground.
-        only: Backbones it is meant for; empty: all.
+        only: The backbone it is meant for; None: all. Such an arm has a patch of its own, and no
+            guard band would fit it: it runs on random splits.
     """
 
     name: str
     what: str
     fit: Callable[[Ground], ArmPlan]
-    only: tuple[str, ...] = ()
+    only: str | None = None
+
+    def suits(self, backbone: str, split: str) -> bool:
+        """Whether it is measured there."""
+        return self.only is None or (self.only == backbone and split == "random")
 
 
 # What the usual loop does without: an arm with these is measured as others train.
@@ -88,15 +93,24 @@ def predicted_seconds(ground: Ground) -> float:
     return sum(stage.epochs * ground.pace(stage.components, stage.patch_size) for stage in stages)
 
 
-def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
+def plan_arm(fitted: ArmPlan, ground: Ground) -> tuple[PlannedStage, ...]:
+    """The stages of a fitted arm.
+
+    Raises:
+        SpecError: The budget has fewer epochs than stages.
+    """
     return plan(
-        default(ground.bands, ground.patch_size, ground.shape),
+        fitted.curriculum,
         bands=ground.bands,
         patch_size=ground.patch_size,
-        full_epochs=ground.full_epochs,
-        beta=None,
+        full_epochs=fitted.epochs,
+        beta=fitted.beta,
         batch_size=2,
     )
+
+
+def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
+    return plan_arm(_default(ground), ground)
 
 
 def _preset(
@@ -247,7 +261,7 @@ _ALL = (
         "ssftt_script",
         "the SSFTT authors' script: whole-image whitened PCA-30, 13x13, 100 epochs, Adam 1e-3",
         _peer,
-        only=("ssftt",),
+        only="ssftt",
     ),
 )
 ARMS: dict[str, Arm] = {arm.name: arm for arm in _ALL}

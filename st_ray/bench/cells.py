@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from st_ray.config import RunSpec, assign, spec_from_table, spec_to_table
 from st_ray.errors import SpecError
 from st_ray.learn.backbones import backbone_entry
 from st_ray.recipe import fill_in
+from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import DRAWN
 
 # Raised when a change of the code makes measured cells out of date.
@@ -30,7 +33,7 @@ class BenchSpec:
         base: Settings that all runs share.
         scenes: Registered names or paths.
         splits: "random", "disjoint", or mask files.
-        backbones: Registered names.
+        backbones: Registered names, or "package.module:function".
         arms: Names of `st_ray.bench.arms.ARMS`; "full" is always among them.
         seeds: Of the runs.
         tuning_seed: Of the searches; none of the seeds.
@@ -65,8 +68,12 @@ class BenchSpec:
                 raise SpecError(f"bench: no {name} given; give at least one")
             if len(set(values)) < len(values):
                 raise SpecError(f"bench: {name} {list(values)} name one twice")
+        stems = [Path(name).stem for name in self.scenes]
+        if len(set(stems)) < len(stems):
+            raise SpecError(f"bench: scenes {stems} have the same name; rename one of the files")
         for name in self.backbones:
-            backbone_entry(name)
+            if ":" not in name:
+                backbone_entry(name)
         find_arms(self.arms)
         if self.tuning_seed in self.seeds:
             raise SpecError(
@@ -121,41 +128,68 @@ def run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: floa
 
 
 def facts_of(place: Place, arm: str, rate: float) -> dict[str, Any]:
-    """What a row says of its cell."""
-    return {**asdict(place), "scene": Path(place.scene).stem, "arm": arm, "rate": rate}
+    """What a row says of its cell, for people."""
+    names = {"scene": Path(place.scene).stem, "split": Path(place.split).stem}
+    return {**asdict(place), **names, "arm": arm, "rate": rate}
 
 
-def cell_key(kind: str, place: Place, arm: str, rate: float, plan: ArmPlan, spec: RunSpec) -> str:
-    """The key of a cell in the ledger."""
+def cell_key(kind: str, plan: ArmPlan, spec: RunSpec, digests: Mapping[str, str]) -> str:
+    """The key of a cell in the ledger: the hash of all that decides it.
+
+    Args:
+        kind: "tune" or "run".
+        plan: Of the arm.
+        spec: Of the run, with nothing left open.
+        digests: What the files are that the spec names, by the setting that names them.
+    """
+    settings = _flat(spec_to_table(spec))
+    for name in _NO_EFFECT:
+        settings.pop(name, None)
+    settings = {name: value for name, value in settings.items() if _USUAL.get(name) != value}
     return key_of(
         {
-            **facts_of(place, arm, rate),
+            **settings,
+            **digests,
             "kind": kind,
-            "spec": _portable(spec),
-            "stages": asdict(plan.curriculum),
+            "curriculum": asdict(plan.curriculum),
             "format": FORMAT,
         }
     )
 
 
-def _portable(spec: RunSpec) -> dict[str, Any]:
-    """What decides a cell and is not as usual, without where files lie on this machine.
-
-    A setting that is new in this version leaves the cells measured without it valid.
-    """
-    table = spec_to_table(replace(spec, out=None))
-    table["cluster"] = {"threads": spec.cluster.threads, "device": spec.cluster.device}
-    for group, name in (("scene", "name"), ("scene", "labels"), ("split", "kind")):
-        if name in table[group]:
-            table[group][name] = Path(table[group][name]).name
-    return _without(table, spec_to_table(RunSpec()))
+def scene_digest(scene: Scene) -> str:
+    """A hash of the labels, the cube's shape and some of its spectra, wherever the files lie."""
+    rows, cols, _ = scene.cube.shape
+    spectra = scene.cube.read(slice(rows // 2, rows // 2 + 1), slice(0, cols))
+    parts = (scene.labels.tobytes(), repr(scene.cube.shape).encode(), spectra.tobytes())
+    return hashlib.sha256(b"".join(parts)).hexdigest()[:16]
 
 
-def _without(table: dict[str, Any], usual: dict[str, Any]) -> dict[str, Any]:
-    kept = {}
-    for key, value in table.items():
-        if isinstance(value, dict):
-            value = _without(value, usual.get(key) or {})
-        if value not in (usual.get(key), {}):
-            kept[key] = value
-    return kept
+def split_digest(split: str) -> str:
+    """A drawn split's name, or a hash of a mask's file."""
+    return split if split in DRAWN else hashlib.sha256(Path(split).read_bytes()).hexdigest()[:16]
+
+
+def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for name, value in table.items():
+        inner = isinstance(value, Mapping)
+        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
+    return flat
+
+
+# Given by digests, by the curriculum's own stages, or without an effect on the result.
+_NO_EFFECT = (
+    "scene.name",
+    "scene.labels",
+    "split.kind",
+    "split.test_path",
+    "curriculum",
+    "map",
+    "out",
+    "cluster.workers",
+    "cluster.max_failures",
+)
+# Settings that were added since the first cells were measured, at the value that those had: a
+# cell without the setting is one with this value.
+_USUAL: dict[str, Any] = {}

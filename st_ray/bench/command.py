@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from st_ray.config import RunSpec
 
 bench = typer.Typer(
     help="Measure on your own scene what a way of training costs, and what it is worth.",
@@ -39,6 +42,10 @@ def training(
         list[str] | None,
         _option("An arm beside full, or all; repeatable (a wrong name lists them).", "default"),
     ] = None,
+    labels: Annotated[
+        str | None,
+        _option("Label raster of the scene, where it is not registered.", "the scene's own"),
+    ] = None,
     seeds: Annotated[
         str, typer.Option(help="A number of seeds (from 0), or seeds with commas: 10,11,12.")
     ] = "3",
@@ -70,16 +77,17 @@ def training(
     ] = None,
 ) -> None:
     """Train arms side by side: accuracy against seconds, paired by seed; resumable."""
+    import sys
+
     from rich.console import Console
 
     from st_ray.bench.arms import ARMS
     from st_ray.bench.cells import BenchSpec
     from st_ray.bench.training import run_bench
-    from st_ray.config import override, spec_from_table
     from st_ray.learn.backbones import backbones
 
     spec = BenchSpec(
-        base=spec_from_table(override({}, set_ or [])),
+        base=_base(set_ or [], labels),
         scenes=tuple(scene or ("indian_pines",)),
         splits=tuple(split or ("random",)),
         backbones=_all_or(backbone or ["resnet2d"], backbones()),
@@ -94,6 +102,7 @@ def training(
         out=out,
         max_hours=max_hours,
     )
+    sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
     console = Console(soft_wrap=True)
     try:
         table, done = run_bench(spec, say=lambda text: console.print(text, highlight=False))
@@ -101,14 +110,55 @@ def training(
         console.print(f"What was measured is kept in {out}; repeat the command to go on.")
         raise
     console.print(f"Results: {Path(out) / 'bench.html'}, bench.md, bench.json", highlight=False)
-    speedup = table["geomean_speedup"]
-    console.print(
-        f"default against full: {speedup:.3g} times sooner at equal validation OA "
-        f"(geometric mean over {len(table['backbones'])} backbones)",
-        highlight=False,
-    )
+    for row in table["failed"]:
+        where = f"{row['scene']} {row['split']} {row['backbone']} {row['arm']} seed {row['seed']}"
+        console.print(f"failed: {where}: {row['error']}", highlight=False)
+    if table["backbones"]:
+        console.print(
+            f"default against full: {table['geomean_speedup']:.3g} times sooner at equal "
+            f"validation OA (geometric mean over {len(table['backbones'])} backbones)",
+            highlight=False,
+        )
     if not done:
         console.print("The time was over before all was measured; repeat the command to go on.")
+
+
+# Settings that an option, the arm or the search decides, and that option.
+_DECIDED = {
+    "scene.name": "--scene",
+    "scene.labels": "--labels",
+    "split.kind": "--split",
+    "split.test_path": "--split",
+    "split.mask_key": "--split",
+    "backbone": "--backbone",
+    "curriculum": "--arm",
+    "epochs": "--full-epochs",
+    "beta": "--arm",
+    "seed": "--seeds",
+    "train.learning_rate": "--lr",
+    "cluster.workers": "--jobs",
+    "cluster.threads": "--threads",
+    "out": "--out",
+}
+
+
+def _base(assignments: list[str], labels: str | None) -> RunSpec:
+    """The settings that all runs share.
+
+    Raises:
+        SpecError: One of them is decided otherwise.
+    """
+    from st_ray.config import assign, override, spec_from_table
+    from st_ray.errors import SpecError
+
+    for assignment in assignments:
+        name = assignment.partition("=")[0].strip()
+        if name in _DECIDED:
+            raise SpecError(f"--set {name}: a benchmark decides it itself; see {_DECIDED[name]}")
+    table = override({}, assignments)
+    if labels is not None:
+        assign(table, "scene.labels", labels)
+    return spec_from_table(table)
 
 
 def _all_or(names: list[str], known: Any) -> tuple[str, ...]:

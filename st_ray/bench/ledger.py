@@ -34,7 +34,10 @@ class Ledger:
             self._load()
 
     def _load(self) -> None:
-        lines = self.path.read_text(encoding="utf-8").splitlines()
+        try:
+            lines = self.path.read_text(encoding="utf-8").splitlines()
+        except (OSError, UnicodeDecodeError) as error:
+            raise OutputError(f"cannot read {self.path}: {error}; choose another --out") from None
         for number, line in enumerate(lines, start=1):
             try:
                 row = json.loads(line)

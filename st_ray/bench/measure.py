@@ -88,23 +88,33 @@ def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test
 
 
 def time_sample(
-    backbone: str, components: int, patch_size: int, classes: int, batch_size: int, threads: int
+    *,
+    backbone: str,
+    options: Mapping[str, Any],
+    components: int,
+    patch_size: int,
+    classes: int,
+    batch_size: int,
+    threads: int,
+    device: str,
 ) -> float:
     """Seconds that one training sample takes: the median of a few steps on noise."""
     torch.set_num_threads(threads)
     with torch.random.fork_rng(devices=[]):
         model = build_backbone(
-            backbone, components=components, patch_size=patch_size, classes=classes
-        )
-        patches = torch.randn(batch_size, components, patch_size, patch_size)
-        targets = torch.arange(batch_size) % classes
-    optimizer = torch.optim.AdamW(model.train().parameters())
+            backbone, components=components, patch_size=patch_size, classes=classes, **options
+        ).to(device)
+        patches = torch.randn(batch_size, components, patch_size, patch_size).to(device)
+        targets = torch.arange(batch_size, device=device) % classes
+    optimizer = torch.optim.AdamW(model.train().parameters(), fused=True)
     spent = []
     for _ in range(1 + _TIMED_STEPS):
         begun = time.perf_counter()
         optimizer.zero_grad(set_to_none=True)
-        nn.functional.cross_entropy(model(patches), targets).backward()
+        loss = nn.functional.cross_entropy(model(patches), targets)
+        loss.backward()
         optimizer.step()
+        loss.item()  # waits for a GPU
         spent.append(time.perf_counter() - begun)
     return float(np.median(spent[1:])) / batch_size
 

@@ -13,7 +13,7 @@ from st_ray.bench.arms import ARMS
 from st_ray.bench.plots import arm_colour, draw_group, draw_speedups, part_colour
 from st_ray.report.drawing import to_page
 from st_ray.report.html import page_environment
-from st_ray.report.words import compact, percent
+from st_ray.report.words import compact, number, percent
 
 Table = dict[str, Any]
 
@@ -21,7 +21,10 @@ Table = dict[str, Any]
 def render_bench(bench: Table) -> str:
     """The page: it needs no network and no other file."""
     environment = page_environment(Path(__file__).parent)
-    shapes = (times, points, points_interval, percent_spread, seconds, seconds_spread, stages)
+    shapes = (
+        *(times, times_spread, points, points_interval),
+        *(percent_spread, seconds, seconds_spread, stages),
+    )
     for shape in shapes:
         environment.filters[shape.__name__] = shape
     groups = bench["groups"]
@@ -56,10 +59,12 @@ def render_markdown(bench: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
-_HEAD = (
-    "| backbone | arm | stages | seeds | seconds | sooner | OA, % | AA, % | OA diff. | AA diff. |"
+_COLUMNS = (
+    *("backbone", "arm", "stages", "seeds", "seconds", "sooner"),
+    *("OA, %", "AA, %", "kappa", "OA diff.", "AA diff."),
 )
-_RULE = "|---|---|---|---|---|---|---|---|---|---|"
+_HEAD = f"| {' | '.join(_COLUMNS)} |"
+_RULE = "|---" * len(_COLUMNS) + "|"
 
 
 def _markdown_row(backbone: str, arm: Table) -> str:
@@ -69,9 +74,10 @@ def _markdown_row(backbone: str, arm: Table) -> str:
         stages(arm["stages"]),
         str(len(arm["seeds"])),
         seconds_spread(arm["seconds"]),
-        times(arm["speedup"]["median"]),
+        times_spread(arm["speedup"]),
         percent_spread(arm["oa"]),
         percent_spread(arm["aa"]),
+        number(arm["kappa"]["median"], 3),
         f"{points(arm['oa_difference'])} {points_interval(arm['oa_interval'])}".strip(),
         f"{points(arm['aa_difference'])} {points_interval(arm['aa_interval'])}".strip(),
     )
@@ -96,6 +102,11 @@ def _mean(bench: Table, score: str) -> float:
 def times(value: float) -> str:
     """A ratio: "12.3×"; a dash where it is 0 or unknown."""
     return f"{value:.3g}×" if value > 0 else "–"
+
+
+def times_spread(table: Mapping[str, float]) -> str:
+    """Median ratio (least–greatest)."""
+    return _spread(times(table["median"]), times(table["least"]), times(table["greatest"]))
 
 
 def points(value: float) -> str:

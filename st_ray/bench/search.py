@@ -8,6 +8,9 @@ would make every speedup a fake.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+
+from st_ray.errors import TrainingError
 
 # Validation OA of a training at a learning rate.
 ScoreRate = Callable[[float], float]
@@ -43,17 +46,31 @@ def choose_rate(score: ScoreRate, start: float = 1e-3) -> float:
     return RATES[best]
 
 
-def shortest_length(
-    score: ScoreLength, start: float = 1e-3, longest: int = 270
-) -> tuple[int, float]:
+@dataclass(frozen=True, slots=True)
+class Found:
+    """What the search for the baseline's length ends with.
+
+    Attributes:
+        epochs: T0.
+        rate: Its learning rate.
+        capped: Whether none three times as long was tried, which would have been too long.
+    """
+
+    epochs: int
+    rate: float
+    capped: bool
+
+
+def shortest_length(score: ScoreLength, start: float = 1e-3, longest: int = 270) -> Found:
     """T0 and the learning rate of the baseline.
 
     The rate is chosen at 30 epochs. Lengths are tripled until one is within `PLATEAU` of the
     next, or `longest` is reached; then shorter ones (by the root of three) are tried, for as long
     as they are within `PLATEAU` of the best run at least three times as long, or of the longest.
+    At the length found the rate is chosen once more.
 
-    Returns:
-        Epochs and learning rate.
+    Raises:
+        TrainingError: Every training failed.
     """
     rate = choose_rate(lambda r: score(FIRST_LENGTH, r), start)
     known: dict[int, float] = {}
@@ -63,18 +80,22 @@ def shortest_length(
             known[length] = score(length, rate)
         return known[length]
 
-    def enough(length: int) -> bool:
+    def plateau(length: int) -> float:
         far = min(RATIO * length, max(known))
-        plateau = max(other for at, other in known.items() if at >= far)
-        return value(length) >= plateau - PLATEAU
+        return max(other for at, other in known.items() if at >= far)
 
     length = FIRST_LENGTH
+    if value(length) == float("-inf"):
+        raise TrainingError("the baseline failed at every learning rate; see the failed cells")
     while RATIO * length <= longest and value(length) < value(RATIO * length) - PLATEAU:
         length *= RATIO
     shorter = round(length / RATIO**0.5)
-    while shorter >= _LEAST_LENGTH and shorter not in known and enough(shorter):
+    while shorter >= _LEAST_LENGTH and shorter not in known:
+        if value(shorter) < plateau(shorter) - PLATEAU:
+            break
         length, shorter = shorter, round(shorter / RATIO**0.5)
-    return length, rate
+    capped = RATIO * length > max(known)
+    return Found(length, choose_rate(lambda r: score(length, r), rate), capped)
 
 
 _LEAST_LENGTH = 5

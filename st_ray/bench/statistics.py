@@ -43,7 +43,8 @@ def spread(values: Sequence[float]) -> dict[str, float]:
 def spread_of_ratios(values: Sequence[float]) -> dict[str, float]:
     """As `spread`, for ratios: between two middle ones lies their geometric mean.
 
-    A ratio of 0 stands for "never": a median that rests on one is 0.
+    A ratio of 0 stands for "never", and so does a time of infinity: a median that rests on one
+    is the same.
     """
     if not values:
         return spread(values)
@@ -57,6 +58,8 @@ def geometric_mean(values: Sequence[float]) -> float:
         return math.nan
     if min(values) <= 0:
         return 0.0
+    if max(values) == math.inf:
+        return math.inf
     return math.exp(sum(math.log(value) for value in values) / len(values))
 
 

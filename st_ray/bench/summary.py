@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -31,8 +32,8 @@ INGREDIENTS = (
     ("k60_raw", "60 components in place of all bands"),
     ("k60", "whitening"),
     ("k60_short", "a schedule of fewer epochs"),
-    ("b_growth", "a growing patch"),
-    ("default", "the rest"),
+    ("b_growth", "the stages of default"),
+    ("default", "class floor and linear schedule"),
 )
 _SCORES = ("oa", "aa", "kappa")
 
@@ -40,6 +41,7 @@ _SCORES = ("oa", "aa", "kappa")
 def summarise(
     rows: Sequence[Row],
     *,
+    scenes: Sequence[str],
     searched: Mapping[tuple[str, str], Table],
     configurations: int,
     versions: Mapping[str, str | None],
@@ -48,11 +50,16 @@ def summarise(
 
     Args:
         rows: The rows of the runs.
+        scenes: Their order; the first is the headline's.
         searched: T0 and learning rates by (scene, backbone).
         configurations: How many were tried in the searches.
         versions: Of packages.
     """
-    groups = [_group(list(rows)) for _, rows in groupby(sorted(rows, key=_place), key=_place)]
+
+    def order(row: Row) -> tuple[int, tuple[str, str, str]]:
+        return scenes.index(row["scene"]), _place(row)
+
+    groups = [_group(list(rows)) for _, rows in groupby(sorted(rows, key=order), key=_place)]
     groups = [group for group in groups if group["arms"]]
     headline = _headline(groups)
     return {
@@ -81,25 +88,41 @@ def _place(row: Row) -> tuple[str, str, str]:
 def _group(rows: list[Row]) -> Table:
     """All arms of one scene, split and backbone."""
     by_arm: dict[str, dict[int, Row]] = {}
+    failed: Counter[str] = Counter()
     for row in rows:
-        if "error" not in row:
+        if "error" in row:
+            failed[row["arm"]] += 1
+        else:
             by_arm.setdefault(row["arm"], {})[row["seed"]] = row
-    full = by_arm.get("full", {})
+    full, default = by_arm.get("full", {}), by_arm.get("default", {})
     scene, split, backbone = _place(rows[0])
-    arms = [_arm(name, by_arm[name], full) for name in ARMS if name in by_arm]
+    arms = [
+        _arm(name, by_arm[name], full, default, failed[name]) for name in ARMS if name in by_arm
+    ]
     return {"scene": scene, "split": split, "backbone": backbone, "arms": arms}
 
 
-def _arm(name: str, own: dict[int, Row], full: dict[int, Row]) -> Table:
-    """One arm: its own medians, and what it is against "full"."""
+def _arm(
+    name: str,
+    own: dict[int, Row],
+    full: dict[int, Row],
+    default: dict[int, Row],
+    failed: int,
+) -> Table:
+    """One arm: its own medians, what it is against "full", and what "default" is against it.
+
+    A failed run counts as one that never reached the target.
+    """
     seeds = sorted(own)
     pairs = [(own[seed], full[seed]) for seed in seeds if seed in full]
-    speedups = [_speedup(one, base) for one, base in pairs]
+    speedups = [_speedup(one, base) for one, base in pairs] + [0.0] * failed
     any_row = own[seeds[0]]
     table: Table = {
         "arm": name,
         "what": ARMS[name].what,
         "seeds": seeds,
+        "pairs": len(pairs),
+        "failed": failed,
         "rate": any_row["rate"],
         "stages": any_row["stages"],
         "parameters": any_row["parameters"],
@@ -107,6 +130,7 @@ def _arm(name: str, own: dict[int, Row], full: dict[int, Row]) -> Table:
         "cpu_seconds": spread([own[seed]["cpu_seconds"] for seed in seeds]),
         "speedup": spread_of_ratios(speedups),
         "reached": sum(value > 0 for value in speedups),
+        "seconds_to_target": spread_of_ratios([_seconds_to_target(*pair) for pair in pairs]),
         "shorter": spread_of_ratios([base["seconds"] / one["seconds"] for one, base in pairs]),
         "at_target": {score: spread(_at_target(own, seeds, score)) for score in _SCORES},
         "parts": _mean_parts([own[seed]["parts"] for seed in seeds]),
@@ -114,18 +138,32 @@ def _arm(name: str, own: dict[int, Row], full: dict[int, Row]) -> Table:
     }
     for score in _SCORES:
         table[score] = spread([own[seed]["test"][score] for seed in seeds])
-        differences = [one["test"][score] - base["test"][score] for one, base in pairs]
-        mean = sum(differences) / len(differences) if differences else math.nan
-        table[f"{score}_difference"] = mean
-        table[f"{score}_interval"] = list(paired_interval(differences))
+        table |= _paired(f"{score}_", own, full, score)
+        table |= _paired(f"default_{score}_", default, own, score)
     return table
+
+
+def _paired(name: str, ours: dict[int, Row], theirs: dict[int, Row], score: str) -> Table:
+    """Mean of ours minus theirs over the seeds that both have, and its interval."""
+    differences = [
+        ours[seed]["test"][score] - theirs[seed]["test"][score]
+        for seed in sorted(ours.keys() & theirs.keys())
+    ]
+    return {
+        f"{name}difference": sum(differences) / len(differences) if differences else math.nan,
+        f"{name}interval": list(paired_interval(differences)),
+    }
 
 
 def _speedup(row: Row, full: Row) -> float:
     if row["arm"] == "full":
         return 1.0
-    target = full["validation"]["oa"]
-    return first_reach(full["curve"], target) / first_reach(row["curve"], target)
+    return _seconds_to_target(full, full) / _seconds_to_target(row, full)
+
+
+def _seconds_to_target(row: Row, full: Row) -> float:
+    """Seconds until a run had the final validation OA of "full"; infinity: it never had."""
+    return first_reach(row["curve"], full["validation"]["oa"])
 
 
 def _at_target(own: dict[int, Row], seeds: Sequence[int], score: str) -> list[float]:
@@ -155,7 +193,7 @@ def find_arm(group: Table, name: str) -> Table | None:
 
 
 def _headline(groups: Sequence[Table]) -> Table:
-    """The arm "default" against "full" in the first scene's random split, or its first split."""
+    """The arm "default" against "full" on the first scene: its random split, or its first."""
     if not groups:
         return {"geomean_speedup": math.nan, "backbones": {}, "headline": None}
     scene = groups[0]["scene"]
@@ -172,7 +210,8 @@ def _headline(groups: Sequence[Table]) -> Table:
                     for s in ("oa", "aa", "kappa")
                     for kind in ("difference", "interval")
                 },
-                "seeds": len(arm["seeds"]),
+                "speedup_range": [arm["speedup"]["least"], arm["speedup"]["greatest"]],
+                "seeds": arm["pairs"],
                 "reached": arm["reached"],
             }
     return {
@@ -203,14 +242,15 @@ def _ingredients(groups: Sequence[Table]) -> list[Table]:
 
 def _machine(rows: Sequence[Row]) -> Table:
     return {
-        "processor": _processor(),
+        "processor": processor(),
         "cores": os.cpu_count(),
         "threads": sorted({row["threads"] for row in rows}),
         "jobs": sorted({row["jobs"] for row in rows}),
     }
 
 
-def _processor() -> str:
+def processor() -> str:
+    """What this machine calls its processor."""
     try:
         with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
             for line in file:

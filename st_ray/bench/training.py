@@ -8,7 +8,6 @@ the seed, "full" first: its final validation OA is the target of the others.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
@@ -16,21 +15,24 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-from st_ray.bench.arms import Arm, ArmPlan, Ground, find_arms
-from st_ray.bench.cells import FORMAT, BenchSpec, Place, cell_key, facts_of, run_spec
-from st_ray.bench.ledger import Ledger, Row, key_of
-from st_ray.bench.measure import measure, time_sample
-from st_ray.bench.search import choose_rate, shortest_length
+from st_ray.bench.arms import Arm, Ground, find_arms, plan_arm
+from st_ray.bench.cells import BenchSpec, Place, scene_digest
+from st_ray.bench.ledger import Ledger, Row
+from st_ray.bench.meter import Meter, Say
+from st_ray.bench.search import Found, choose_rate, shortest_length
 from st_ray.bench.summary import summarise
-from st_ray.bench.workers import OutOfTimeError, Task, Worker, WorkerDiedError, check_cores, run_all
+from st_ray.bench.workers import OutOfTimeError, Task, Worker, check_cores, run_all
 from st_ray.bench.write import write_bench
 from st_ray.compose import installed_versions
-from st_ray.errors import StRayError
-from st_ray.learn.backbones import backbone_entry
+from st_ray.engine import LocalEngine
+from st_ray.errors import SpecError, TrainingError
+from st_ray.learn.backbones import load_factory
+from st_ray.output import RunFolder
+from st_ray.recipe import default_shape, settle_recipe
 from st_ray.spectral.scene import Scene, open_scene
 from st_ray.spectral.split import split_labels
-
-Say = Callable[[str], None]
+from st_ray.spectral.tiles import plan_tiles
+from st_ray.steps import inspect_bands
 
 
 def run_bench(spec: BenchSpec, say: Say = print) -> tuple[dict[str, Any], bool]:
@@ -43,31 +45,51 @@ def run_bench(spec: BenchSpec, say: Say = print) -> tuple[dict[str, Any], bool]:
         StRayError: Bad input, in one line.
     """
     check_cores(spec.jobs, spec.threads)
-    bench = _Bench(spec, Ledger(Path(spec.out)), say)
-    done = False
-    try:
-        done = run_all(bench.searches(), jobs=spec.jobs, threads=spec.threads)
-        done &= run_all(bench.runs(), jobs=spec.jobs, threads=spec.threads)
-    finally:
-        table = bench.summary()
-        write_bench(table, Path(spec.out))
+    with RunFolder(Path(spec.out)):
+        bench = _Bench(spec, Ledger(Path(spec.out)), say)
+        done = False
+        try:
+            done = run_all(bench.searches(), jobs=spec.jobs, threads=spec.threads)
+            done &= run_all(bench.runs(), jobs=spec.jobs, threads=spec.threads)
+        finally:
+            table = bench.summary()
+            write_bench(table, Path(spec.out))
     return table, done
 
 
 class _Bench:
     def __init__(self, spec: BenchSpec, ledger: Ledger, say: Say) -> None:
-        self.spec, self.ledger, self.say = spec, ledger, say
+        self.spec, self.say = spec, say
         self.arms = find_arms(spec.arms)
-        self.scenes = {
-            name: open_scene(replace(spec.base.scene, name=name)) for name in spec.scenes
-        }
+        self.engine = LocalEngine(spec.base.cluster)
+        self.scenes = {name: self._open(name) for name in spec.scenes}
+        self.found: dict[tuple[str, str], tuple[Ground, Found, dict[str, float]]] = {}
+        digests = {name: scene_digest(scene) for name, scene in self.scenes.items()}
+        self.meter = Meter(spec, ledger, digests, self.engine.device, say)
+        self._rehearse()
+
+    def _open(self, name: str) -> Scene:
+        """A scene without bad bands, as its runs will have it."""
+        base = self.spec.base
+        scene = open_scene(replace(base.scene, name=name))
+        tiles = plan_tiles(scene.labels.shape, base.tiles)
+        return inspect_bands(self.engine, scene, tiles, base)[0]
+
+    def _rehearse(self) -> None:
+        """See that nothing is wrong that could be known before hours of work."""
+        spec = self.spec
         for scene, split in product(self.scenes.values(), spec.splits):
-            settings = replace(spec.base.split, kind=split)  # a wrong one must not cost hours
-            split_labels(scene.labels, settings, spec.seeds[0], spec.base.patch_size)
-        self.found: dict[tuple[str, str], tuple[Ground, dict[str, float]]] = {}
-        self.rows: dict[str, Row] = {}
-        hours = spec.max_hours
-        self.deadline = None if hours is None else time.monotonic() + 3600 * hours
+            for seed, kind in ((spec.seeds[0], split), (spec.tuning_seed, "random")):
+                settings = replace(spec.base.split, kind=kind)
+                split_labels(scene.labels, settings, seed, spec.base.patch_size)
+        for scene_name, backbone in product(spec.scenes, spec.backbones):
+            settle_recipe(replace(spec.base, backbone=backbone), None, None, None)
+            if ":" in backbone:
+                load_factory(backbone)
+            if spec.full_epochs is not None:
+                ground = self._ground(scene_name, backbone, spec.full_epochs, _any_pace)
+                for arm in self._arms(backbone):
+                    plan_arm(arm.fit(ground), ground)
 
     def searches(self) -> Iterator[Task]:
         """One task for each scene and backbone: T0 and the learning rates."""
@@ -83,148 +105,118 @@ class _Bench:
             place = Place(scene=scene, split=split, backbone=backbone, seed=seed)
             yield partial(self._run, place)
 
-    def _arms(self, backbone: str) -> tuple[Arm, ...]:
-        return tuple(arm for arm in self.arms if not arm.only or backbone in arm.only)
+    def _arms(self, backbone: str, split: str = "random") -> tuple[Arm, ...]:
+        return tuple(arm for arm in self.arms if arm.suits(backbone, split))
+
+    def _ground(
+        self, scene: str, backbone: str, full_epochs: int, pace: Callable[[int, int], float]
+    ) -> Ground:
+        return Ground(
+            bands=self.scenes[scene].cube.shape[2],
+            patch_size=self.spec.base.patch_size,
+            full_epochs=full_epochs,
+            shape=default_shape(backbone),
+            pace=pace,
+        )
 
     def _search(self, scene: str, backbone: str, worker: Worker) -> None:
         place = Place(scene=scene, split="random", backbone=backbone, seed=self.spec.tuning_seed)
-        opened = self.scenes[scene]
-        full = self._arms(backbone)[0]
-        assert full.name == "full"
-
-        def ground(full_epochs: int) -> Ground:
-            return Ground(
-                bands=opened.cube.shape[2],
-                patch_size=self.spec.base.patch_size,
-                full_epochs=full_epochs,
-                shape=backbone_entry(backbone).shape,
-                pace=lambda k, side: self._pace(worker, opened, backbone, k, side),
-            )
+        pace = partial(self.meter.pace, worker, len(self.scenes[scene].classes), backbone)
+        full, *others = self._arms(backbone)
 
         def score(arm: Arm, full_epochs: int, rate: float) -> float:
-            row = self._measure(worker, place, arm.name, arm.fit(ground(full_epochs)), rate, None)
-            return float("-inf") if "error" in row else float(row["validation"]["oa"])
+            plan = arm.fit(self._ground(scene, backbone, full_epochs, pace))
+            row = self.meter.measure(worker, place, arm.name, plan, rate, None)
+            return _score(row)
 
-        length, rate = self.spec.full_epochs, self.spec.rate
-        if length is None:
-            length, best = shortest_length(
+        rate, length = self.spec.rate, self.spec.full_epochs
+        if length is not None:
+            found = Found(length, rate or choose_rate(partial(score, full, length)), False)
+        else:
+            found = shortest_length(
                 lambda n, r: score(full, n, rate or r), longest=self.spec.longest
             )
-            rates = {"full": rate or best}
-        else:
-            rates = {}
-        settled = ground(length)
-        for arm in self._arms(backbone):
-            if arm.name not in rates:
-                fixed = arm.fit(settled).rate or rate
-                rates[arm.name] = fixed or choose_rate(partial(score, arm, length))
-        self.found[scene, backbone] = settled, rates
-        listed = ", ".join(f"{name} {rate:g}" for name, rate in rates.items())
-        self.say(f"{scene} {backbone}: T0 = {length} epochs; learning rates: {listed}")
+        ground = self._ground(scene, backbone, found.epochs, pace)
+        rates = {full.name: rate or found.rate}
+        self.found[scene, backbone] = ground, found, rates
+        for arm in others:
+            fixed = arm.fit(ground).rate or rate
+            rates[arm.name] = fixed or choose_rate(partial(score, arm, found.epochs))
+        listed = ", ".join(f"{name} {value:g}" for name, value in rates.items())
+        capped = " (none three times as long was tried)" if found.capped else ""
+        self.say(
+            f"{scene} {backbone}: T0 = {found.epochs} epochs{capped}; learning rates: {listed}"
+        )
 
     def _run(self, place: Place, worker: Worker) -> None:
         if (place.scene, place.backbone) not in self.found:
             raise OutOfTimeError  # its searches did not end
-        ground, rates = self.found[place.scene, place.backbone]
-        ground = replace(
-            ground,
-            pace=lambda k, side: self._pace(
-                worker, self.scenes[place.scene], place.backbone, k, side
-            ),
-        )
-        first, *others = self._arms(place.backbone)
+        ground, _, rates = self.found[place.scene, place.backbone]
+        classes = len(self.scenes[place.scene].classes)
+        pace = partial(self.meter.pace, worker, classes, place.backbone)
+        ground = replace(ground, pace=pace)
+        first, *others = self._arms(place.backbone, place.split)
         target: float | None = None
         turn = self.spec.seeds.index(place.seed) % max(1, len(others))
+        late = False
         for arm in (first, *others[turn:], *others[:turn]):
-            row = self._measure(
-                worker, place, arm.name, arm.fit(ground), rates[arm.name], target, kind="run"
-            )
+            if arm.name not in rates:
+                late = True
+                continue
+            try:
+                plan = arm.fit(ground)
+                row = self.meter.measure(
+                    worker, place, arm.name, plan, rates[arm.name], target, kind="run"
+                )
+            except OutOfTimeError:  # what comes after may have been measured by an earlier call
+                late = True
+                continue
             if arm is first and "error" not in row:
                 target = float(row["validation"]["oa"])
-
-    def _pace(self, worker: Worker, scene: Scene, backbone: str, k: int, side: int) -> float:
-        facts = {"backbone": backbone, "components": k, "patch_size": side}
-        sizes = {"classes": len(scene.classes), "batch_size": self.spec.base.train.batch_size}
-        facts |= {**sizes, "threads": self.spec.threads, "format": FORMAT}
-        key = key_of({"kind": "pace", **facts})
-        row = self.ledger.get(key)
-        if row is None:
-            self._check_time()
-            seconds = worker.call(time_sample, backbone, k, side, *sizes.values(), worker.threads)
-            row = self.ledger.add(key, {"kind": "pace", **facts, "seconds": seconds})
-        return float(row["seconds"])
-
-    def _measure(
-        self,
-        worker: Worker,
-        place: Place,
-        arm: str,
-        plan: ArmPlan,
-        rate: float,
-        target: float | None,
-        kind: str = "tune",
-    ) -> Row:
-        """A cell's row, from the ledger or measured now; with "error" in it if it failed."""
-        spec = run_spec(self.spec, place, arm, plan, rate)
-        key = cell_key(kind, place, arm, rate, plan, spec)
-        row = self.ledger.get(key)
-        if row is None:
-            self._check_time()
-            try:
-                measured = worker.call(
-                    measure, spec, plan.curriculum, target=target, test=kind == "run"
-                )
-            except WorkerDiedError:
-                raise
-            except StRayError as error:
-                measured = {"error": str(error)}
-            head = {
-                "kind": kind,
-                **facts_of(place, arm, rate),
-                "epochs": plan.epochs,
-                "beta": plan.beta,
-            }
-            row = self.ledger.add(
-                key,
-                {
-                    **head,
-                    "epochs": plan.epochs,
-                    "beta": plan.beta,
-                    "threads": spec.cluster.threads,
-                    "jobs": self.spec.jobs,
-                    **measured,
-                },
-            )
-            self.say(_line(row))
-        self.rows[key] = row
-        return row
+        if late:
+            raise OutOfTimeError
 
     def summary(self) -> dict[str, Any]:
         """What is known so far, as bench.json has it."""
-        rows = list(self.rows.values())
+        self._gather()
+        rows = list(self.meter.rows.values())
         return summarise(
             [row for row in rows if row["kind"] == "run"],
+            scenes=[Path(name).stem for name in self.spec.scenes],
             searched={
-                place: {"full_epochs": ground.full_epochs, "rates": rates}
-                for place, (ground, rates) in self.found.items()
+                (Path(scene).stem, backbone): {
+                    "full_epochs": found.epochs,
+                    "capped": found.capped,
+                    "rates": rates,
+                }
+                for (scene, backbone), (_, found, rates) in self.found.items()
             },
             configurations=sum(row["kind"] == "tune" for row in rows),
             versions=installed_versions(),
         )
 
-    def _check_time(self) -> None:
-        if self.deadline is not None and time.monotonic() > self.deadline:
-            raise OutOfTimeError
+    def _gather(self) -> None:
+        """Take in what the ledger holds, without measuring anything."""
+        self.meter.stop()
+        self.say = _silent
+        nobody = Worker(0, self.spec.threads)
+        for task in (*self.searches(), *self.runs()):
+            try:
+                task(nobody)
+            except (OutOfTimeError, SpecError, TrainingError):
+                continue
 
 
-def _line(row: Row) -> str:
-    where = f"{row['scene']} {row['split']} {row['backbone']} {row['arm']} seed {row['seed']}"
-    head = f"{row['kind']:4s} {where} lr {row['rate']:g}"
+def _silent(text: str) -> None:
+    del text
+
+
+def _any_pace(components: int, patch_size: int) -> float:
+    return float(components * patch_size**2)
+
+
+def _score(row: Row) -> float:
+    """Validation OA, a tie broken by AA; minus infinity for a training that failed."""
     if "error" in row:
-        return f"{head}: failed: {row['error']}"
-    told = f"{row['seconds']:.1f} s, validation OA {row['validation']['oa']:.2%}"
-    if row["test"]:
-        told += f", test OA {row['test']['oa']:.2%} AA {row['test']['aa']:.2%}"
-    if row["reach"]:
-        told += f", target after {row['reach']['seconds']:.1f} s"
-    return f"{head}: {told}"
+        return float("-inf")
+    return float(row["validation"]["oa"]) + 1e-6 * float(row["validation"]["aa"])

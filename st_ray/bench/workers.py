@@ -2,24 +2,41 @@
 
 from __future__ import annotations
 
+import ctypes
 import multiprocessing
 import os
 import signal
+import sys
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
 from queue import Empty, SimpleQueue
-from threading import Event
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from st_ray.bench.measure import warm_up
 from st_ray.engine import settle_process
-from st_ray.errors import SpecError, TrainingError
+from st_ray.errors import SpecError, StRayError, TrainingError
+from st_ray.learn.backbones import one_line
 
 Made = TypeVar("Made")
 # What libraries read once, when a process loads them.
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+_CONTEXT = multiprocessing.get_context("spawn")
+
+
+class WorkerDiedError(TrainingError):
+    """A measuring process died."""
+
+
+class WorkerClosedError(Exception):
+    """The benchmark is ending."""
+
+
+class OutOfTimeError(Exception):
+    """The time that was granted is over; what is measured is kept."""
 
 
 class Worker:
@@ -32,47 +49,56 @@ class Worker:
 
     def __init__(self, slot: int, threads: int) -> None:
         self.slot, self.threads = slot, threads
-        self._pool: ProcessPoolExecutor | None = None
+        self._process: BaseProcess | None = None
+        self._pipe: Connection | None = None
+        self._closed = False
 
     def call(self, function: Callable[..., Made], *args: Any, **kwargs: Any) -> Made:
         """Run a function there and wait.
 
         Raises:
+            StRayError: What the function raised; any other error of it as a `TrainingError`.
             WorkerDiedError: The process died.
+            WorkerClosedError: It was closed, before or meanwhile.
         """
-        if self._pool is None:
-            with _environment(self.threads):
-                self._pool = ProcessPoolExecutor(
-                    max_workers=1,
-                    mp_context=multiprocessing.get_context("spawn"),
-                    initializer=_settle,
-                    initargs=(self.slot, self.threads),
-                )
-                self._pool.submit(os.getpid).result()
+        if self._closed:
+            raise WorkerClosedError
         try:
-            return self._pool.submit(function, *args, **kwargs).result()
-        except BrokenProcessPool:
-            self.close()
+            if self._pipe is None:
+                self._start()
+            assert self._pipe is not None
+            self._pipe.send((function, args, kwargs))
+            return cast(Made, self._answer())
+        except (EOFError, OSError):
+            if self._closed:
+                raise WorkerClosedError from None
             raise WorkerDiedError(
                 "the measuring process died, perhaps for want of memory; what was measured is "
                 "kept: repeat the command, with fewer --jobs"
             ) from None
 
+    def _start(self) -> None:
+        self._pipe, theirs = _CONTEXT.Pipe()
+        self._process = _CONTEXT.Process(
+            target=_serve, args=(theirs, self.slot, self.threads), daemon=True
+        )
+        self._process.start()
+        theirs.close()
+        self._answer()
+
+    def _answer(self) -> object:
+        assert self._pipe is not None
+        value, error = self._pipe.recv()
+        if error is not None:
+            raise error
+        return value
+
     def close(self) -> None:
-        """Stop the process."""
-        if self._pool is not None:
-            self._pool.shutdown(wait=False, cancel_futures=True)
-            for process in list((self._pool._processes or {}).values()):
-                process.terminate()
-            self._pool = None
-
-
-class WorkerDiedError(TrainingError):
-    """A measuring process died."""
-
-
-class OutOfTimeError(Exception):
-    """The time that was granted is over; what is measured is kept."""
+        """Stop the process, whatever it is doing."""
+        self._closed = True
+        if self._process is not None:
+            self._process.kill()
+            self._process.join()
 
 
 def check_cores(jobs: int, threads: int) -> None:
@@ -81,7 +107,7 @@ def check_cores(jobs: int, threads: int) -> None:
     Raises:
         SpecError: There are too few.
     """
-    cores = len(os.sched_getaffinity(0))
+    cores = len(_cores())
     if jobs * threads > cores:
         raise SpecError(
             f"--jobs {jobs} with --threads {threads} need {jobs * threads} cores, this machine "
@@ -99,42 +125,42 @@ def run_all(tasks: Iterable[Task], *, jobs: int, threads: int) -> bool:
 
     Returns:
         Whether all were run: False if one was out of time.
-
     """
     waiting: SimpleQueue[Task] = SimpleQueue()
     for task in tasks:
         waiting.put(task)
-    stop = Event()
+    workers = [Worker(slot, threads) for slot in range(jobs)]
 
     def drain(worker: Worker) -> bool:
         whole = True
-        while not stop.is_set():
+        while True:
             try:
                 waiting.get_nowait()(worker)
-            except Empty:
-                break
+            except (Empty, WorkerClosedError):
+                return whole
             except OutOfTimeError:
-                whole = False  # what is left may have been measured by an earlier call
+                whole = False
             except BaseException:
-                stop.set()
+                _close(workers)
                 raise
-        return whole
 
-    workers = [Worker(slot, threads) for slot in range(jobs)]
-    with ThreadPoolExecutor(jobs) as pool:
+    with _environment(threads), ThreadPoolExecutor(jobs) as pool:
         try:
             running = [pool.submit(drain, worker) for worker in workers]
             ended = [done.result() for done in as_completed(running)]
             return all(ended)
         finally:
-            stop.set()
-            for worker in workers:
-                worker.close()
+            _close(workers)
+
+
+def _close(workers: Iterable[Worker]) -> None:
+    for worker in workers:
+        worker.close()
 
 
 @contextmanager
 def _environment(threads: int) -> Iterator[None]:
-    """The environment that a process started inside inherits."""
+    """The environment that processes started inside inherit."""
     before = {name: os.environ.get(name) for name in _THREAD_VARIABLES}
     os.environ.update(dict.fromkeys(_THREAD_VARIABLES, str(threads)))
     try:
@@ -142,15 +168,54 @@ def _environment(threads: int) -> Iterator[None]:
     finally:
         for name, value in before.items():
             if value is None:
-                del os.environ[name]
+                os.environ.pop(name, None)
             else:
                 os.environ[name] = value
 
 
+def _serve(pipe: Connection, slot: int, threads: int) -> None:
+    """What a worker's process does: answer calls with (value, error) until the pipe closes."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
+    _die_with_parent()
+    sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
+    function: Callable[..., Any] = _settle
+    args: tuple[Any, ...] = (slot, threads)
+    kwargs: dict[str, Any] = {}
+    answer: tuple[object, StRayError | None]
+    while True:
+        try:
+            answer = function(*args, **kwargs), None
+        except StRayError as error:
+            answer = None, error
+        except Exception as error:
+            answer = None, TrainingError(one_line(error))
+        try:
+            pipe.send(answer)
+            function, args, kwargs = pipe.recv()
+        except (EOFError, OSError):
+            return
+
+
 def _settle(slot: int, threads: int) -> None:
     """Pin the process, and warm up what loads late: else the first cell pays for it."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    cores = sorted(os.sched_getaffinity(0))
-    os.sched_setaffinity(0, cores[slot * threads : (slot + 1) * threads])
+    if hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, _cores()[slot * threads : (slot + 1) * threads])
     settle_process(threads)
     warm_up(threads)
+
+
+def _cores() -> list[int]:
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
+
+
+def _die_with_parent() -> None:
+    """On Linux: end when the parent ends, however that ends, and disturb no later timing."""
+    try:
+        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    except (OSError, AttributeError):
+        return
+
+
+_PR_SET_PDEATHSIG = 1

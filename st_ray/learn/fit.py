@@ -43,6 +43,7 @@ from st_ray.learn.loop import (
 from st_ray.learn.objectives import BuildOptimizer, Loss, to_device
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers, Share, globalise
+from st_ray.learn.presets import USUAL_RATE
 from st_ray.spectral.patches import Samples, TileStack
 
 BuildModel = Callable[..., nn.Module]
@@ -95,10 +96,7 @@ class TrainSpec:
     @property
     def peak_rate(self) -> float:
         """The learning rate; the usual one where nothing was said."""
-        return _USUAL_RATE if self.learning_rate is None else self.learning_rate
-
-
-_USUAL_RATE = 1e-3
+        return USUAL_RATE if self.learning_rate is None else self.learning_rate
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -38,6 +38,8 @@ class CurriculumShape:
     stages: tuple[StageShape, ...]
 
 
+# Of a backbone that says nothing of them: T0, and the peak of the learning rate.
+USUAL_EPOCHS, USUAL_RATE = 60, 1e-3
 USUAL_SHAPE = CurriculumShape(0.3, (StageShape(60, 0.64, 0.6), StageShape(60, 1.0, 0.4)))
 
 Preset = Callable[[int, int], Curriculum]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from st_ray.bench import training
+from st_ray.bench import meter
 from st_ray.bench.ledger import Ledger
 
 
@@ -17,7 +17,7 @@ def quick(scene_files) -> list[object]:
     """Options of a benchmark of seconds."""
     return [
         *("bench", "training", "--scene", scene_files.cube, "--seeds", 1, "--full-epochs", 10),
-        *("--lr", 3e-3, "--set", f"scene.labels={str(scene_files.labels)!r}"),
+        *("--lr", 3e-3, "--labels", scene_files.labels),
         *("--set", "patch_size=5", "--set", "tiles.side=16", "--set", "train.batch_size=16"),
     ]  # fmt: skip
 
@@ -44,13 +44,13 @@ def test_out_of_time_says_how_to_go_on(st_ray, quick, tmp_path: Path) -> None:
 def test_ctrl_c_keeps_what_was_measured(
     st_ray, quick, tmp_path: Path, monkeypatch, usual_ctrl_c
 ) -> None:
-    original = training._line
+    original = meter._line
 
     def press(row: dict) -> str:
         signal.raise_signal(signal.SIGINT)
         return original(row)
 
-    monkeypatch.setattr(training, "_line", press)
+    monkeypatch.setattr(meter, "_line", press)
     code, out, err = st_ray(*quick, "--out", tmp_path / "out")
     assert (code, err) == (130, "st-ray: interrupted\n")
     assert "repeat the command to go on" in out
@@ -73,6 +73,11 @@ def test_ctrl_c_keeps_what_was_measured(
         (["--set", "patch_size=4"], "patch_size=4"),
         (["--set", "patchsize=5"], "did you mean 'patch_size'"),
         (["--split", "nowhere.mat"], "nowhere.mat"),
+        (["--set", "seed=3"], "--set seed: a benchmark decides it itself; see --seeds"),
+        (["--set", "split.train_fraction=0.85"], "leave nothing to test on"),
+        (["--set", "train.loss=nowhere:loss"], "nowhere"),
+        (["--arm", "b_growth", "--full-epochs", 3], "too short for 2 stages"),
+        (["--backbone", "nowhere:build"], "nowhere"),
     ],
 )
 def test_bad_input_is_one_line_and_leaves_nothing(st_ray, words, message, tmp_path) -> None:

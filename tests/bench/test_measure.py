@@ -108,7 +108,9 @@ def test_a_search_scores_the_validation_part_and_no_test_pixel(
 
 
 def test_a_wider_patch_takes_longer() -> None:
-    small = time_sample("resnet2d", 4, 3, 3, 16, 1)
-    large = time_sample("resnet2d", 64, 15, 3, 16, 1)
+    usual = {"backbone": "resnet2d", "options": {}, "classes": 3, "batch_size": 16}
+    usual |= {"threads": 1, "device": "cpu"}
+    small = time_sample(components=4, patch_size=3, **usual)
+    large = time_sample(components=64, patch_size=15, **usual)
     assert 0 < small < large
     assert np.isfinite(large)

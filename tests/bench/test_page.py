@@ -40,10 +40,16 @@ def row(arm: str, seed: int, *, seconds: float, oa: float, curve=None, **changes
     }
 
 
+FOUND = {"full_epochs": 30, "capped": False, "rates": {"full": 1e-3}}
+
+
 def summary(rows: list[dict]) -> dict:
     return summarise(
         rows,
-        searched={("scene", "resnet2d"): {"full_epochs": 30, "rates": {"full": 1e-3}}},
+        scenes=("scene",),
+        searched={
+            ("scene", "resnet2d"): {"full_epochs": 30, "capped": False, "rates": {"full": 1e-3}}
+        },
         configurations=7,
         versions={"torch": "2.13"},
     )
@@ -115,7 +121,7 @@ def test_the_markdown_table_has_a_row_for_each_arm() -> None:
     text = render_markdown(summary(PAIRS))
     rows = [line for line in text.splitlines() if line.startswith("| resnet2d")]
     assert len(rows) == 2
-    assert "| 22.4× |" in rows[1]
+    assert "| 22.4× (10×–50×) |" in rows[1]
     assert "+3.50 [+2.00, +5.00]" in rows[1]
     assert len({line.count("|") for line in rows}) == 1
 

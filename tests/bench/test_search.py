@@ -6,7 +6,8 @@ import math
 
 import pytest
 
-from st_ray.bench.search import RATES, choose_rate, shortest_length
+from st_ray import StRayError
+from st_ray.bench.search import RATES, Found, choose_rate, shortest_length
 
 
 @pytest.mark.parametrize("best", RATES)
@@ -37,7 +38,9 @@ def learning(speed: float):
 @pytest.mark.parametrize("speed", [1.0, 4.0, 9.0, 20.0])
 def test_the_length_is_the_shortest_within_03_points_of_three_times_as_long(speed: float) -> None:
     score = learning(speed)
-    length, _ = shortest_length(score)
+    found = shortest_length(score)
+    length = found.epochs
+    assert found.capped == (3 * length > 270)
     assert score(length, 0) >= score(3 * length, 0) - 0.003
     shorter = round(length / 3)
     assert score(shorter, 0) < score(3 * shorter, 0) - 0.003
@@ -50,7 +53,7 @@ def test_a_training_that_never_ends_to_improve_gets_the_longest_length() -> None
         asked.append(length)
         return length / 1000
 
-    assert shortest_length(score, longest=90)[0] == 90
+    assert shortest_length(score, longest=90) == Found(90, 1e-3, capped=True)
     assert max(asked) == 90
 
 
@@ -58,4 +61,19 @@ def test_lengths_are_compared_at_the_best_rate() -> None:
     def score(length: int, rate: float) -> float:
         return learning(9.0)(length, rate) - 0.01 * abs(math.log(rate / 3e-3))
 
-    assert shortest_length(score)[1] == 3e-3
+    assert shortest_length(score).rate == 3e-3
+
+
+def test_the_rate_is_chosen_again_at_the_length_found() -> None:
+    def score(length: int, rate: float) -> float:
+        best = 3e-3 if length == 30 else 1e-3
+        return learning(9.0)(length, rate) - 0.01 * abs(math.log(rate / best))
+
+    found = shortest_length(score)
+    assert found.epochs != 30
+    assert found.rate == 1e-3
+
+
+def test_a_baseline_that_always_fails_is_told() -> None:
+    with pytest.raises(StRayError, match="failed at every learning rate"):
+        shortest_length(lambda length, rate: -math.inf)

@@ -13,6 +13,7 @@ from st_ray import StRayError
 from st_ray.bench import training
 from st_ray.bench.cells import BenchSpec
 from st_ray.bench.ledger import Ledger
+from st_ray.bench.meter import Meter
 from st_ray.bench.training import run_bench
 
 
@@ -147,14 +148,14 @@ def test_searched_lengths_and_rates_are_told(bench_spec, tmp_path, monkeypatch) 
     def score(self, worker, place, arm, plan, rate, target, kind="tune"):
         asked.append((arm, plan.epochs, rate, place.seed, kind))
         better = {("full", 3e-3): 0.9, ("default", 3e-4): 0.9}.get((arm, rate), 0.8)
-        return {"kind": kind, "validation": {"oa": better}, "arm": arm}
+        return {"kind": kind, "validation": {"oa": better, "aa": better}, "arm": arm}
 
-    monkeypatch.setattr(training._Bench, "_measure", score)
+    monkeypatch.setattr(Meter, "measure", score)
     spec = replace(bench_spec, full_epochs=None, rate=None, seeds=(0,), out=str(tmp_path))
     bench = training._Bench(replace(spec, arms=("full", "default")), Ledger(tmp_path), print)
     for task in bench.searches():
         task(None)
-    ((ground, rates),) = bench.found.values()
+    ((ground, _, rates),) = bench.found.values()
     assert ground.full_epochs == 6  # 30, 17 and 10 are as good as 90
     assert rates == {"full": 3e-3, "default": 3e-4}
     assert {seed for *_, seed, _ in asked} == {spec.tuning_seed}

@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from st_ray.errors import SpecError, TrainingError, unknown_name
-from st_ray.learn.presets import USUAL_SHAPE, CurriculumShape
+from st_ray.learn.presets import USUAL_EPOCHS, USUAL_RATE, USUAL_SHAPE, CurriculumShape
 
 Factory = Callable[..., nn.Module]
 
@@ -82,8 +82,8 @@ def register_backbone(
     growth: str,
     exact_every: int | None,
     exact_in_patch: bool = False,
-    full_epochs: int = 60,
-    learning_rate: float = 1e-3,
+    full_epochs: int = USUAL_EPOCHS,
+    learning_rate: float = USUAL_RATE,
     shape: CurriculumShape = USUAL_SHAPE,
 ) -> Callable[[Factory], Factory]:
     """Decorate a factory to enter it under ``name``; see `BackboneEntry` for the fields.
