@@ -250,8 +250,11 @@ def backbones() -> None:
     """List the backbones."""
     from st_ray.learn.backbones import backbones as known
 
-    rows = [(entry.name, entry.paper, entry.growth) for entry in known().values()]
-    _table(("backbone", "paper", "when components or patch grow"), rows)
+    rows = [
+        (entry.name, str(entry.full_epochs), f"{entry.learning_rate:g}", entry.paper, entry.growth)
+        for entry in known().values()
+    ]
+    _table(("backbone", "T0", "lr", "paper", "when components or patch grow"), rows)
 
 
 @app.command()

@@ -8,7 +8,7 @@ the seed, "full" first: its final validation OA is the target of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -30,7 +30,7 @@ from st_ray.learn.backbones import load_factory
 from st_ray.output import RunFolder
 from st_ray.recipe import default_shape, settle_recipe
 from st_ray.spectral.scene import Scene, open_scene
-from st_ray.spectral.split import split_labels
+from st_ray.spectral.split import DRAWN, split_labels
 from st_ray.spectral.tiles import plan_tiles
 from st_ray.steps import inspect_bands
 
@@ -139,9 +139,15 @@ class _Bench:
         ground = self._ground(scene, backbone, found.epochs, pace)
         rates = {full.name: rate or found.rate}
         self.found[scene, backbone] = ground, found, rates
+        late = False
         for arm in others:
-            fixed = arm.fit(ground).rate or rate
-            rates[arm.name] = fixed or choose_rate(partial(score, arm, found.epochs))
+            try:
+                fixed = arm.fit(ground).rate or rate
+                rates[arm.name] = fixed or choose_rate(partial(score, arm, found.epochs))
+            except OutOfTimeError:
+                late = True
+        if late:
+            raise OutOfTimeError
         listed = ", ".join(f"{name} {value:g}" for name, value in rates.items())
         capped = " (none three times as long was tried)" if found.capped else ""
         self.say(
@@ -196,9 +202,25 @@ class _Bench:
         )
 
     def _gather(self) -> None:
-        """Take in what the ledger holds, without measuring anything."""
+        """Take in what the ledger holds, also of wider calls, without measuring anything."""
         self.meter.stop()
         self.say = _silent
+        runs = [row for row in self.meter.ledger.rows() if row["kind"] == "run"]
+
+        def also(name: str, asked: Iterable[Any]) -> tuple[Any, ...]:
+            return tuple(dict.fromkeys((*asked, *sorted({row[name] for row in runs}))))
+
+        self.spec = replace(
+            self.spec,
+            splits=tuple(
+                split
+                for split in also("split", self.spec.splits)
+                if split in (*self.spec.splits, *DRAWN)
+            ),
+            backbones=also("backbone", self.spec.backbones),
+            seeds=also("seed", self.spec.seeds),
+        )
+        self.arms = find_arms(also("arm", self.spec.arms))
         nobody = Worker(0, self.spec.threads)
         for task in (*self.searches(), *self.runs()):
             try:

@@ -101,6 +101,17 @@ def test_one_more_seed_measures_only_that_seed(measured, bench_spec: BenchSpec, 
     assert table["backbones"]["resnet2d"]["seeds"] == 3
 
 
+def test_a_narrower_call_still_tells_all_that_is_known(
+    measured, bench_spec: BenchSpec, tmp_path: Path
+) -> None:
+    table, out = measured
+    (tmp_path / "cells.jsonl").write_text((out / "cells.jsonl").read_text())
+    narrow = replace(bench_spec, seeds=(0,), arms=("full",), max_hours=0.0, out=str(tmp_path))
+    again, done = run_bench(narrow, say=lambda text: None)
+    assert done
+    assert again["backbones"] == table["backbones"]
+
+
 def test_out_of_time_begins_nothing_and_says_so(bench_spec: BenchSpec, tmp_path: Path) -> None:
     late = replace(bench_spec, out=str(tmp_path), max_hours=0.0)
     table, done = run_bench(late, say=lambda text: None)
