@@ -48,6 +48,8 @@ class Cnn1d(nn.Module):
         "Classification', Journal of Sensors 2015, doi:10.1155/2015/258619"
     ),
     whitening=0.5,
+    full_epochs=270,
+    learning_rate=3e-3,
     growth=(
         "exact from any number of components (with a pool, from its multiples); a larger patch "
         "changes nothing, since only the centre pixel is read"

@@ -11,6 +11,7 @@ from st_ray.learn.backbones.layers import (
     spectral_major,
 )
 from st_ray.learn.backbones.registry import register_backbone
+from st_ray.learn.presets import CurriculumShape, StageShape
 
 
 class Cnn3d(nn.Module):
@@ -57,6 +58,12 @@ class Cnn3d(nn.Module):
         "Classification', IEEE TGRS 56(8), doi:10.1109/TGRS.2018.2818945"
     ),
     whitening=0.5,
+    full_epochs=90,
+    learning_rate=3e-3,
+    # Without normalisation it needs many steps, which small patches make cheap.
+    shape=CurriculumShape(
+        0.3, (StageShape(60, 0.45, 0.45), StageShape(60, 0.64, 0.3), StageShape(60, 1.0, 0.25))
+    ),
     growth=(
         "exact from a multiple of 4 components; from others the last block of 4 was filled with "
         "zeros and now sees new components; a larger patch changes no weight but the pixels "

@@ -36,9 +36,9 @@ class BackboneEntry:
         paper: The source, as a reference.
         whitening: Default exponent p of the scaling lambda^-p of each component: 0.5 whitens,
             0 leaves the components at their own variance.
-        full_epochs: Default T0: the shortest training on all bands and the full patch that
-            reaches its plateau on Indian Pines, as `st-ray bench training` found it.
-        learning_rate: Default peak of the schedule, as `st-ray bench training` found it.
+        full_epochs: Default T0: about the shortest training on all bands and the full patch that
+            reaches its plateau on Indian Pines (`st-ray bench training` finds it).
+        learning_rate: Default peak of the schedule.
         shape: Of the curriculum "default".
         growth: One sentence: what a hand-over to more components or a larger patch keeps.
         exact_every: With the default options, the evaluation logits stay exactly as they were

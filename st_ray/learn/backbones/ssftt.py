@@ -92,6 +92,7 @@ class Ssftt(nn.Module):
         "Image Classification', IEEE TGRS 60, doi:10.1109/TGRS.2022.3144158"
     ),
     whitening=0.5,
+    learning_rate=3e-3,
     full_epochs=17,
     # T0 is so short that 0.3 of it would be too little.
     shape=CurriculumShape(0.55, (StageShape(60, 0.45, 0.55), StageShape(60, 1.0, 0.45))),

@@ -78,6 +78,8 @@ class Ssrn(nn.Module):
         "doi:10.1109/TGRS.2017.2755542"
     ),
     whitening=0.5,
+    full_epochs=30,
+    learning_rate=3e-3,
     growth=(
         "exact from an even number of components; from an odd one the last pair was filled with "
         "a zero and now sees a new component; a larger patch changes no weight but the pixels "

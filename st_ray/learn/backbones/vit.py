@@ -70,6 +70,8 @@ class ViT(nn.Module):
         "Recognition at Scale', ICLR, arXiv:2010.11929"
     ),
     whitening=0.5,
+    full_epochs=90,
+    learning_rate=3e-3,
     growth=(
         "exact from any number of components, in training mode too (the embedding is dense in "
         "them); a larger patch keeps every weight and the positions of the old pixels, but adds "
