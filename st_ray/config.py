@@ -191,7 +191,7 @@ _NO_EFFECT = ("cluster", "out", "map")
 
 def differences(one: RunSpec, other: RunSpec) -> tuple[str, ...]:
     """The settings that decide the result and differ, such as "split.guard"."""
-    left, right = _flat(asdict(one)), _flat(asdict(other))
+    left, right = flatten(asdict(one)), flatten(asdict(other))
     return tuple(
         key
         for key in sorted(left.keys() | right.keys())
@@ -223,11 +223,12 @@ def _absolute(text: str) -> str:
     return str(path.absolute()) if path.is_file() else text
 
 
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """Nested settings by dotted name, such as "split.guard"."""
     flat: dict[str, Any] = {}
     for key, value in table.items():
         inner = isinstance(value, Mapping)
-        flat.update(_flat(value, f"{prefix}{key}.") if inner else {prefix + key: value})
+        flat.update(flatten(value, f"{prefix}{key}.") if inner else {prefix + key: value})
     return flat
 
 

@@ -155,11 +155,15 @@ def settle_process(threads: int) -> None:
     torch.set_num_threads(threads)
     torch.backends.cudnn.deterministic = True  # a resumed run repeats what it replaces
     torch.backends.cudnn.benchmark = False
+    call_glibc("mallopt", _M_MMAP_THRESHOLD, 1 << 30)
+    call_glibc("mallopt", _M_TRIM_THRESHOLD, 1 << 30)
+
+
+def call_glibc(name: str, *arguments: int) -> None:
+    """Call a function of glibc; with another C library, nothing happens."""
     try:
-        libc = ctypes.CDLL("libc.so.6")
-        libc.mallopt(_M_MMAP_THRESHOLD, 1 << 30)
-        libc.mallopt(_M_TRIM_THRESHOLD, 1 << 30)
-    except (OSError, AttributeError):  # another C library: nothing to settle
+        getattr(ctypes.CDLL("libc.so.6"), name)(*arguments)
+    except (OSError, AttributeError):
         return
 
 

@@ -13,7 +13,7 @@ from st_ray.events import Fanout
 from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.curriculum import Curriculum, PlannedStage, plan
 from st_ray.learn.fit import Job
-from st_ray.learn.presets import USUAL_SHAPE, find_curriculum
+from st_ray.learn.presets import find_curriculum
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe, check_stages, default_shape
 from st_ray.spectral.bands import BandVerdict
@@ -62,7 +62,7 @@ class Run:
         if folder.started:
             curriculum = folder.recorded_curriculum()
         else:
-            shape = USUAL_SHAPE if recipe.own_build else default_shape(spec.backbone)
+            shape = default_shape(spec.backbone, brought=recipe.own_build is not None)
             curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size, shape)
         stages = plan(
             curriculum,

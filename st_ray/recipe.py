@@ -25,9 +25,6 @@ from st_ray.learn.objectives import (
 from st_ray.learn.parallel import local_randomness
 from st_ray.learn.presets import USUAL_SHAPE, CurriculumShape
 
-# Of a backbone that is not in the registry and says nothing of it.
-_USUAL_WHITENING = 0.5
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
@@ -61,7 +58,7 @@ def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
         brought: Whether the caller brings the backbone, and `spec.backbone` only names it.
     """
     entry = None if brought else backbones().get(spec.backbone)
-    whitening = entry.whitening if entry else _USUAL_WHITENING
+    whitening = entry.whitening if entry else spec.basis.exponent
     rate = entry.learning_rate if entry else spec.train.peak_rate
     if spec.epochs is None:
         spec = replace(spec, epochs=entry.full_epochs if entry else spec.full_epochs)
@@ -72,9 +69,9 @@ def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
     return spec
 
 
-def default_shape(backbone: str) -> CurriculumShape:
+def default_shape(backbone: str, *, brought: bool = False) -> CurriculumShape:
     """Of the curriculum "default" for a backbone; the usual one for a user's own."""
-    entry = backbones().get(backbone)
+    entry = None if brought else backbones().get(backbone)
     return entry.shape if entry else USUAL_SHAPE
 
 

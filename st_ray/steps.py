@@ -90,7 +90,7 @@ def fit_basis(
     if curriculum.axis == "bands":
         return standardise_bands(moments)
     rank = max(stage.components for stage in stages)
-    return solve_basis(moments, rank, whitening=float(spec.basis.whitening or 0.0))
+    return solve_basis(moments, rank, whitening=spec.basis.exponent)
 
 
 def project_tiles(

@@ -12,7 +12,7 @@ from typing import Any
 
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import Curriculum, PlannedStage, Stage, plan
-from st_ray.learn.presets import CurriculumShape, default, full, odd, paper, pca
+from st_ray.learn.presets import CurriculumShape, default, full, paper, pca
 
 # Seconds of one training sample of (components, patch_size), measured.
 Pace = Callable[[int, int], float]
@@ -113,24 +113,24 @@ def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
     return plan_arm(_default(ground), ground)
 
 
+def _own_share(ground: Ground, curriculum: Curriculum, settings: Mapping[str, Any]) -> ArmPlan:
+    """A curriculum for its own share of T0."""
+    return ArmPlan(
+        curriculum=curriculum,
+        epochs=ground.full_epochs,
+        beta=curriculum.beta,
+        settings=settings,
+    )
+
+
 def _preset(
     make: Callable[[int, int], Curriculum], settings: Mapping[str, Any]
 ) -> Callable[[Ground], ArmPlan]:
-    def fit(ground: Ground) -> ArmPlan:
-        curriculum = make(ground.bands, ground.patch_size)
-        return ArmPlan(
-            curriculum=curriculum,
-            epochs=ground.full_epochs,
-            beta=curriculum.beta,
-            settings=settings,
-        )
-
-    return fit
+    return lambda ground: _own_share(ground, make(ground.bands, ground.patch_size), settings)
 
 
 def _default(ground: Ground) -> ArmPlan:
-    known = default(ground.bands, ground.patch_size, ground.shape)
-    return ArmPlan(curriculum=known, epochs=ground.full_epochs, beta=known.beta)
+    return _own_share(ground, default(ground.bands, ground.patch_size, ground.shape), {})
 
 
 def _full_short(ground: Ground) -> ArmPlan:
@@ -168,27 +168,12 @@ def _as_long(components: int) -> Callable[[Ground], int]:
     return epochs
 
 
-def _growing(
-    name: str,
-    *,
-    components: tuple[int, ...],
-    sizes: tuple[float, ...],
-    settings: Mapping[str, Any],
-) -> Callable[[Ground], ArmPlan]:
+def _k_growth(ground: Ground) -> ArmPlan:
     """Stages of equal shares in the epochs of "default"."""
-
-    def fit(ground: Ground) -> ArmPlan:
-        stages = tuple(
-            Stage(components=min(k, ground.bands), patch_size=odd(ground.patch_size * size))
-            for k, size in zip(components, sizes, strict=True)
-        )
-        return ArmPlan(
-            curriculum=Curriculum(name=name, stages=stages),
-            epochs=budget(ground),
-            settings=settings,
-        )
-
-    return fit
+    stages = tuple(
+        Stage(components=min(k, ground.bands), patch_size=ground.patch_size) for k in (30, 45, 60)
+    )
+    return ArmPlan(curriculum=Curriculum(name="k_growth", stages=stages), epochs=budget(ground))
 
 
 def _b_growth(ground: Ground) -> ArmPlan:
@@ -245,7 +230,7 @@ _ALL = (
     Arm(
         "k_growth",
         "30, 45, 60 components, full patch, epochs of default",
-        _growing("k_growth", components=(30, 45, 60), sizes=(1.0, 1.0, 1.0), settings={}),
+        _k_growth,
     ),
     Arm(
         "k30_time",

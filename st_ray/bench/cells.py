@@ -11,7 +11,7 @@ from typing import Any
 from st_ray.bench.arms import ArmPlan, find_arms
 from st_ray.bench.ledger import key_of
 from st_ray.bench.search import FIRST_LENGTH
-from st_ray.config import RunSpec, assign, spec_from_table, spec_to_table
+from st_ray.config import RunSpec, assign, flatten, spec_from_table, spec_to_table
 from st_ray.errors import SpecError
 from st_ray.learn.backbones import backbone_entry
 from st_ray.recipe import fill_in
@@ -20,9 +20,9 @@ from st_ray.spectral.split import DRAWN
 
 # Raised when a change of the code makes measured cells out of date.
 FORMAT = 1
-# Share of each class that a search scores on: 5 % of Indian Pines would be 512 pixels, on which
-# 0.3 points are within the noise.
-_SEARCH_VALIDATION = 0.2
+# Share of each class to validate on, in searches and, unless told otherwise, in runs: 5 % of Indian
+# Pines would be 512 pixels, on which half a point is luck.
+VALIDATION = 0.2
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -121,7 +121,7 @@ def run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: floa
     if place.split in DRAWN and base.split.guard is None:
         settings["split.guard"] = base.patch_size // 2  # the same pixels for every arm
     if place.seed == bench.tuning_seed:
-        settings["split.validation_fraction"] = _SEARCH_VALIDATION
+        settings["split.validation_fraction"] = VALIDATION
     for name, value in settings.items():
         assign(table, name, value)
     return fill_in(spec_from_table(table))
@@ -142,7 +142,7 @@ def cell_key(kind: str, plan: ArmPlan, spec: RunSpec, digests: Mapping[str, str]
         spec: Of the run, with nothing left open.
         digests: What the files are that the spec names, by the setting that names them.
     """
-    settings = _flat(spec_to_table(spec))
+    settings = flatten(spec_to_table(spec))
     for name in _NO_EFFECT:
         settings.pop(name, None)
     settings = {name: value for name, value in settings.items() if _USUAL.get(name) != value}
@@ -168,14 +168,6 @@ def scene_digest(scene: Scene) -> str:
 def split_digest(split: str) -> str:
     """A drawn split's name, or a hash of a mask's file."""
     return split if split in DRAWN else hashlib.sha256(Path(split).read_bytes()).hexdigest()[:16]
-
-
-def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, value in table.items():
-        inner = isinstance(value, Mapping)
-        flat |= _flat(value, f"{prefix}{name}.") if inner else {prefix + name: value}
-    return flat
 
 
 # Given by digests, by the curriculum's own stages, or without an effect on the result.

@@ -123,9 +123,6 @@ def training(
         console.print("The time was over before all was measured; repeat the command to go on.")
 
 
-# Share of each class to validate on. A target that 5 % of Indian Pines (512 pixels) set would lie
-# half a point off, by the luck of the draw.
-_VALIDATION = 0.2
 # Settings that an option, the arm or the search decides, and that option.
 _DECIDED = {
     "scene.name": "--scene",
@@ -151,6 +148,7 @@ def _base(assignments: list[str], labels: str | None) -> RunSpec:
     Raises:
         SpecError: One of them is decided otherwise.
     """
+    from st_ray.bench.cells import VALIDATION
     from st_ray.config import assign, override, spec_from_table
     from st_ray.errors import SpecError
 
@@ -158,7 +156,7 @@ def _base(assignments: list[str], labels: str | None) -> RunSpec:
         name = assignment.partition("=")[0].strip()
         if name in _DECIDED:
             raise SpecError(f"--set {name}: a benchmark decides it itself; see {_DECIDED[name]}")
-    table = override({"split": {"validation_fraction": _VALIDATION}}, assignments)
+    table = override({"split": {"validation_fraction": VALIDATION}}, assignments)
     if labels is not None:
         assign(table, "scene.labels", labels)
     return spec_from_table(table)

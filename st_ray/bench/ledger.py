@@ -66,7 +66,6 @@ class Ledger:
         """Write a row and keep it."""
         row = {"key": key, **row}
         with self._lock, writing(self.path):
-            self.path.parent.mkdir(parents=True, exist_ok=True)
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, separators=(",", ":")) + "\n")
             self._rows[key] = row

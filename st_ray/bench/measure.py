@@ -7,6 +7,7 @@ projection, rehearsal, training, hand-overs and checkpoints count. What only the
 
 from __future__ import annotations
 
+import math
 import shutil
 import tempfile
 import time
@@ -19,6 +20,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from st_ray.bench.ledger import Row
 from st_ray.config import ClusterSpec, RunSpec
 from st_ray.engine import LocalEngine
 from st_ray.events import Fanout
@@ -36,8 +38,6 @@ from st_ray.recipe import fill_in, settle_recipe
 from st_ray.spectral.patches import Samples, TileStack
 from st_ray.spectral.scene import SceneSpec, open_scene
 from st_ray.spectral.split import SplitSpec
-
-Row = dict[str, Any]
 
 
 def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test: bool) -> Row:
@@ -62,13 +62,12 @@ def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test
         scene = open_scene(spec.scene)
         run, folder = Run(spec, Fanout()), RunFolder(Path(place))
         folder.begin(spec, curriculum)
-        watch = _Watch(target=target, folder=folder.path / "reached")
+        watch = _Watch(target=target, epochs=folder.checkpoints, kept=folder.path / "reached")
         made = prepare(run, settle_recipe(spec, None, None, None), engine, folder, scene)
-        job = replace(made.job, folder=folder.checkpoints)
+        job = made.job
         if not test:  # score the validation part once, at the end, in the test part's place
             nothing = _nothing(job.validation_samples)
             job = replace(job, test_samples=job.validation_samples, validation_samples=nothing)
-        watch.job = job
         fit(job, made.stack, peers=Peers(), device=torch.device(engine.device), listen=watch)
         outcome = Outcome.load(job.folder)
         row = {
@@ -155,8 +154,8 @@ class _Watch:
     """Keeps the cost at every epoch's end, and the weights of the first that meets the target."""
 
     target: float | None
-    folder: Path
-    job: Job | None = None
+    epochs: Path
+    kept: Path
     started: float = field(default_factory=time.perf_counter)
     started_cpu: float = field(default_factory=time.process_time)
     beside: float = 0.0
@@ -176,11 +175,10 @@ class _Watch:
         self.cpu = now_cpu - self.started_cpu - self.beside_cpu
         spent = now - self.started - self.beside
         self.curve.append((round(spent, 4), round(row.validation_accuracy, 6)))
-        due = self.reached is None and self.target is not None
-        if due and row.validation_accuracy >= float(self.target or 0.0):
+        target = math.inf if self.target is None else self.target
+        if self.reached is None and row.validation_accuracy >= target:
             self.reached = row
-            assert self.job is not None
-            shutil.copytree(self.job.folder / f"epoch_{row.epoch:05d}", self.folder)
+            shutil.copytree(self.epochs / f"epoch_{row.epoch:05d}", self.kept)
         self.beside += time.perf_counter() - now
         self.beside_cpu += time.process_time() - now_cpu
 
@@ -195,7 +193,7 @@ def _reach(watch: _Watch, job: Job, stack: TileStack, outcome: Outcome, device: 
     model = job.build(
         components=stage.components, patch_size=stage.patch_size, classes=job.classes
     ).to(device)
-    load_weights(watch.folder, model)
+    load_weights(watch.kept, model)
     values = stack_tensor(stack, torch.device(device))
     source = stage_source(job, values, job.test_samples, stage, model)
     confusion, _ = evaluate(model, source, job.loss, job.classes, Peers())

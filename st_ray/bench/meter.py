@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import platform
 import time
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
 
 import torch
 
@@ -12,7 +15,6 @@ from st_ray.bench.arms import ArmPlan
 from st_ray.bench.cells import FORMAT, BenchSpec, Place, cell_key, facts_of, run_spec, split_digest
 from st_ray.bench.ledger import Ledger, Row, key_of
 from st_ray.bench.measure import measure, time_sample
-from st_ray.bench.summary import processor
 from st_ray.bench.workers import OutOfTimeError, Worker, WorkerDiedError
 from st_ray.errors import SpecError, TrainingError
 
@@ -109,7 +111,7 @@ class Meter:
                     "threads": spec.cluster.threads,
                     "jobs": self.spec.jobs,
                     "device": self.device,
-                    "processor": processor(),
+                    "processor": _processor(),
                     "torch": torch.__version__,
                     "begun": begun,
                     **measured,
@@ -122,6 +124,17 @@ class Meter:
     def _check_time(self) -> None:
         if self._deadline is not None and time.monotonic() > self._deadline:
             raise OutOfTimeError
+
+
+@cache
+def _processor() -> str:
+    """What this machine calls its processor."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        lines = []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
 
 
 def _line(row: Row) -> str:

@@ -45,11 +45,11 @@ def render_bench(bench: Table) -> str:
 def render_markdown(bench: Table) -> str:
     """The table for a README: one a scene and split, rows backbones and arms."""
     lines = []
-    for scene, split in dict.fromkeys((g["scene"], g["split"]) for g in bench["groups"]):
-        lines += [f"### {scene}, {split} split", "", _HEAD, _RULE]
-        for group in bench["groups"]:
-            if (group["scene"], group["split"]) == (scene, split):
-                lines += [_markdown_row(group["backbone"], arm) for arm in group["arms"]]
+    for title, groups in _by_place(bench["groups"]).items():
+        lines += [f"### {title}", "", _HEAD, _RULE]
+        lines += [
+            _markdown_row(group["backbone"], arm) for group in groups for arm in group["arms"]
+        ]
         lines.append("")
     lines.append(
         "Medians over seeds (least to greatest); differences from `full` are seed-paired means "
@@ -85,13 +85,16 @@ def _markdown_row(backbone: str, arm: Table) -> str:
 
 
 def _speedups(groups: Sequence[Table]) -> list[tuple[str, Markup]]:
-    drawn = []
-    for place in dict.fromkeys((group["scene"], group["split"]) for group in groups):
-        chosen = [group for group in groups if (group["scene"], group["split"]) == place]
-        drawing = draw_speedups(chosen)
-        if drawing:
-            drawn.append((f"{place[0]}, {place[1]} split", Markup(drawing)))
-    return drawn
+    drawn = {title: draw_speedups(chosen) for title, chosen in _by_place(groups).items()}
+    return [(title, Markup(drawing)) for title, drawing in drawn.items() if drawing]
+
+
+def _by_place(groups: Sequence[Table]) -> dict[str, list[Table]]:
+    """Groups by scene and split, in words."""
+    places: dict[str, list[Table]] = {}
+    for group in groups:
+        places.setdefault(f"{group['scene']}, {group['split']} split", []).append(group)
+    return places
 
 
 def _mean(bench: Table, score: str) -> float:

@@ -61,7 +61,7 @@ class Found:
     capped: bool
 
 
-def shortest_length(score: ScoreLength, start: float = 1e-3, longest: int = 270) -> Found:
+def shortest_length(score: ScoreLength, longest: int = 270) -> Found:
     """T0 and the learning rate of the baseline.
 
     The rate is chosen at 30 epochs. Lengths are tripled until one is within `PLATEAU` of the
@@ -72,7 +72,7 @@ def shortest_length(score: ScoreLength, start: float = 1e-3, longest: int = 270)
     Raises:
         TrainingError: Every training failed.
     """
-    rate = choose_rate(lambda r: score(FIRST_LENGTH, r), start)
+    rate = choose_rate(lambda r: score(FIRST_LENGTH, r))
     known: dict[int, float] = {}
 
     def value(length: int) -> float:

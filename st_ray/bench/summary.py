@@ -8,8 +8,6 @@ split, seed and machine. An arm that never had it has speedup 0 for that seed.
 from __future__ import annotations
 
 import math
-import os
-import platform
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
@@ -206,8 +204,8 @@ def _headline(groups: Sequence[Table]) -> Table:
             backbones[group["backbone"]] = {
                 "speedup": arm["speedup"]["median"],
                 **{
-                    f"{s}_{kind}": arm[f"{s}_{kind}"]
-                    for s in ("oa", "aa", "kappa")
+                    f"{score}_{kind}": arm[f"{score}_{kind}"]
+                    for score in _SCORES
                     for kind in ("difference", "interval")
                 },
                 "speedup_range": [arm["speedup"]["least"], arm["speedup"]["greatest"]],
@@ -241,21 +239,9 @@ def _ingredients(groups: Sequence[Table]) -> list[Table]:
 
 
 def _machine(rows: Sequence[Row]) -> Table:
+    """Where the rows were measured, which need not be here."""
     return {
-        "processor": processor(),
-        "cores": os.cpu_count(),
+        "processors": sorted({row["processor"] for row in rows}),
         "threads": sorted({row["threads"] for row in rows}),
         "jobs": sorted({row["jobs"] for row in rows}),
     }
-
-
-def processor() -> str:
-    """What this machine calls its processor."""
-    try:
-        with open("/proc/cpuinfo", encoding="utf-8") as file:  # noqa: PTH123
-            for line in file:
-                if line.startswith("model name"):
-                    return line.partition(":")[2].strip()
-    except OSError:
-        pass
-    return platform.processor() or platform.machine()

@@ -8,7 +8,7 @@ the seed, "full" first: its final validation OA is the target of the others.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from functools import partial
 from itertools import product
@@ -63,7 +63,7 @@ class _Bench:
         self.arms = find_arms(spec.arms)
         self.engine = LocalEngine(spec.base.cluster)
         self.scenes = {name: self._open(name) for name in spec.scenes}
-        self.found: dict[tuple[str, str], tuple[Ground, Found, dict[str, float]]] = {}
+        self.found: dict[tuple[str, str], tuple[Found, dict[str, float]]] = {}
         digests = {name: scene_digest(scene) for name, scene in self.scenes.items()}
         self.meter = Meter(spec, ledger, digests, self.engine.device, say)
         self._rehearse()
@@ -87,7 +87,7 @@ class _Bench:
             if ":" in backbone:
                 load_factory(backbone)
             if spec.full_epochs is not None:
-                ground = self._ground(scene_name, backbone, spec.full_epochs, _any_pace)
+                ground = self._ground(scene_name, backbone, spec.full_epochs, None)
                 for arm in self._arms(backbone):
                     plan_arm(arm.fit(ground), ground)
 
@@ -108,9 +108,10 @@ class _Bench:
     def _arms(self, backbone: str, split: str = "random") -> tuple[Arm, ...]:
         return tuple(arm for arm in self.arms if arm.suits(backbone, split))
 
-    def _ground(
-        self, scene: str, backbone: str, full_epochs: int, pace: Callable[[int, int], float]
-    ) -> Ground:
+    def _ground(self, scene: str, backbone: str, full_epochs: int, worker: Worker | None) -> Ground:
+        """What arms are fitted to; without a worker, at a pace that nobody measured."""
+        classes = len(self.scenes[scene].classes)
+        pace = partial(self.meter.pace, worker, classes, backbone) if worker else _any_pace
         return Ground(
             bands=self.scenes[scene].cube.shape[2],
             patch_size=self.spec.base.patch_size,
@@ -121,11 +122,10 @@ class _Bench:
 
     def _search(self, scene: str, backbone: str, worker: Worker) -> None:
         place = Place(scene=scene, split="random", backbone=backbone, seed=self.spec.tuning_seed)
-        pace = partial(self.meter.pace, worker, len(self.scenes[scene].classes), backbone)
         full, *others = self._arms(backbone)
 
         def score(arm: Arm, full_epochs: int, rate: float) -> float:
-            plan = arm.fit(self._ground(scene, backbone, full_epochs, pace))
+            plan = arm.fit(self._ground(scene, backbone, full_epochs, worker))
             row = self.meter.measure(worker, place, arm.name, plan, rate, None)
             return _score(row)
 
@@ -136,9 +136,9 @@ class _Bench:
             found = shortest_length(
                 lambda n, r: score(full, n, rate or r), longest=self.spec.longest
             )
-        ground = self._ground(scene, backbone, found.epochs, pace)
+        ground = self._ground(scene, backbone, found.epochs, worker)
         rates = {full.name: rate or found.rate}
-        self.found[scene, backbone] = ground, found, rates
+        self.found[scene, backbone] = found, rates
         late = False
         for arm in others:
             try:
@@ -157,10 +157,8 @@ class _Bench:
     def _run(self, place: Place, worker: Worker) -> None:
         if (place.scene, place.backbone) not in self.found:
             raise OutOfTimeError  # its searches did not end
-        ground, _, rates = self.found[place.scene, place.backbone]
-        classes = len(self.scenes[place.scene].classes)
-        pace = partial(self.meter.pace, worker, classes, place.backbone)
-        ground = replace(ground, pace=pace)
+        found, rates = self.found[place.scene, place.backbone]
+        ground = self._ground(place.scene, place.backbone, found.epochs, worker)
         first, *others = self._arms(place.backbone, place.split)
         target: float | None = None
         turn = self.spec.seeds.index(place.seed) % max(1, len(others))
@@ -195,7 +193,7 @@ class _Bench:
                     "capped": found.capped,
                     "rates": rates,
                 }
-                for (scene, backbone), (_, found, rates) in self.found.items()
+                for (scene, backbone), (found, rates) in self.found.items()
             },
             configurations=sum(row["kind"] == "tune" for row in rows),
             versions=installed_versions(),

@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
 import os
 import signal
-import sys
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from pathlib import Path
 from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from st_ray.bench.measure import warm_up
-from st_ray.engine import settle_process
+from st_ray.engine import call_glibc, settle_process
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.backbones import one_line
 
@@ -177,7 +174,6 @@ def _serve(pipe: Connection, slot: int, threads: int) -> None:
     """What a worker's process does: answer calls with (value, error) until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _die_with_parent()
-    sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
     function: Callable[..., Any] = _settle
     args: tuple[Any, ...] = (slot, threads)
     kwargs: dict[str, Any] = {}
@@ -212,10 +208,7 @@ def _cores() -> list[int]:
 
 def _die_with_parent() -> None:
     """On Linux: end when the parent ends, however that ends, and disturb no later timing."""
-    try:
-        ctypes.CDLL("libc.so.6").prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    except (OSError, AttributeError):
-        return
+    call_glibc("prctl", _PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 _PR_SET_PDEATHSIG = 1

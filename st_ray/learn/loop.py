@@ -147,7 +147,7 @@ def my_share(batch_M: NDArray[np.int64], peers: Peers, share: Share) -> Tensor:
     return torch.from_numpy(batch_M[start:stop])
 
 
-def schedule(progress: float, warmup: float, shape: str = "cosine") -> float:
+def schedule(progress: float, warmup: float, shape: str) -> float:
     """The learning rate's factor: linear warm-up, then a way down to zero, or a constant.
 
     Args:

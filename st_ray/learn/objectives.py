@@ -26,9 +26,6 @@ LOSSES: dict[str, Callable[..., Any]] = {"cross_entropy": nn.functional.cross_en
 _REHEARSED = 4
 
 
-# `fused`: one call for all parameters; up to a tenth of a step where those are many and small.
-
-
 def adamw(parameters: Iterable[Parameter], rate: float, weight_decay: float) -> Optimizer:
     """AdamW (Loshchilov & Hutter 2019)."""
     return AdamW(parameters, lr=rate, weight_decay=weight_decay, fused=True)
@@ -46,6 +43,7 @@ def sgd(parameters: Iterable[Parameter], rate: float, weight_decay: float) -> Op
     )
 
 
+# All `fused`: one call for all parameters, up to a tenth of a step where they are many and small.
 OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}
 
 

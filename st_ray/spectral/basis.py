@@ -29,6 +29,8 @@ Float = NDArray[np.float64]
 # blow that noise up to unit variance.
 _NOISE_FLOOR = 1e-12
 
+_USUAL_WHITENING = 0.5
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class BasisSpec:
@@ -49,6 +51,11 @@ class BasisSpec:
             raise SpecError(f"basis.pixels={self.pixels!r}: expected 'train' or 'all'")
         if self.whitening is not None and not 0.0 <= self.whitening <= 0.5:
             raise SpecError(f"basis.whitening={self.whitening}: expected 0 (none) to 0.5 (full)")
+
+    @property
+    def exponent(self) -> float:
+        """The whitening; the usual one, full, where nothing was said."""
+        return _USUAL_WHITENING if self.whitening is None else self.whitening
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -27,6 +27,7 @@ def row(arm: str, seed: int, *, seconds: float, oa: float, curve=None, **changes
         "rate": 1e-3,
         "threads": 1,
         "jobs": 1,
+        "processor": "some processor",
         "seconds": seconds,
         "cpu_seconds": seconds,
         "parts": {"statistics": 0.1, "ingest": 0.1, "stage 1": seconds - 0.3, "other": 0.1},

@@ -166,8 +166,8 @@ def test_searched_lengths_and_rates_are_told(bench_spec, tmp_path, monkeypatch) 
     bench = training._Bench(replace(spec, arms=("full", "default")), Ledger(tmp_path), print)
     for task in bench.searches():
         task(None)
-    ((ground, _, rates),) = bench.found.values()
-    assert ground.full_epochs == 6  # 30, 17 and 10 are as good as 90
+    ((found, rates),) = bench.found.values()
+    assert found.epochs == 6  # 30, 17 and 10 are as good as 90
     assert rates == {"full": 3e-3, "default": 3e-4}
     assert {seed for *_, seed, _ in asked} == {spec.tuning_seed}
     assert {kind for *_, kind in asked} == {"tune"}
