@@ -116,7 +116,7 @@ def training(
     if table["backbones"]:
         console.print(
             f"default against full: {table['geomean_speedup']:.3g} times sooner at equal "
-            f"validation OA (geometric mean over {len(table['backbones'])} backbones)",
+            f"validation OA (geometric mean over {len(table['backbones'])} backbone(s))",
             highlight=False,
         )
     if not done:

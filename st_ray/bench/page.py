@@ -51,6 +51,14 @@ def render_markdown(bench: Table) -> str:
             _markdown_row(group["backbone"], arm) for group in groups for arm in group["arms"]
         ]
         lines.append("")
+    if bench["backbones"]:
+        place = "{scene}, {split} split".format(**bench["headline"])
+        lines += [
+            f"`default` against `full` on {place}: {times(bench['geomean_speedup'])} sooner "
+            f"(geometric mean over {len(bench["backbones"])} backbone(s); "
+            f"{times(bench['geomean_whole_speedup'])} against the whole of T0).",
+            "",
+        ]
     lines.append(
         "Medians over seeds (least to greatest); differences from `full` are seed-paired means "
         "with 95 % bootstrap intervals, in points. *Sooner*: at the baseline's final validation "

@@ -80,6 +80,8 @@ def test_the_baseline_is_timed_to_where_it_first_was_as_good_as_at_its_end() -> 
     early = row("full", 0, seconds=100.0, oa=0.9, curve=[(40.0, 0.9), (100.0, 0.9)])
     table = summary([early, row("default", 0, seconds=10.0, oa=0.95)])
     assert table["groups"][0]["arms"][1]["speedup"]["median"] == pytest.approx(4.0)
+    assert table["geomean_speedup"] == pytest.approx(4.0)
+    assert table["geomean_whole_speedup"] == pytest.approx(10.0)
 
 
 def test_an_arm_that_never_gets_there_has_speedup_0() -> None:
@@ -125,6 +127,7 @@ def test_the_markdown_table_has_a_row_for_each_arm() -> None:
     assert "| 22.4× (10×–50×) |" in rows[1]
     assert "+3.50 [+2.00, +5.00]" in rows[1]
     assert len({line.count("|") for line in rows}) == 1
+    assert "22.4× sooner (geometric mean over 1 backbone(s); 22.4× against" in text
 
 
 def test_numbers_in_words() -> None:
