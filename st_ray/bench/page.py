@@ -55,7 +55,7 @@ def render_markdown(bench: Table) -> str:
         place = "{scene}, {split} split".format(**bench["headline"])
         lines += [
             f"`default` against `full` on {place}: {times(bench['geomean_speedup'])} sooner "
-            f"(geometric mean over {len(bench["backbones"])} backbone(s); "
+            f"(geometric mean over {len(bench['backbones'])} backbone(s); "
             f"{times(bench['geomean_whole_speedup'])} against the whole of T0).",
             "",
         ]
