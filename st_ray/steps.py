@@ -20,7 +20,7 @@ from st_ray.learn.outcome import Outcome
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe
 from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
-from st_ray.spectral.basis import SpectralBasis, solve_basis, standardise_bands
+from st_ray.spectral.basis import SpectralBasis, group_bands, solve_basis, standardise_bands
 from st_ray.spectral.moments import SpectralMoments, merge_all
 from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
 from st_ray.spectral.patches import TileStack, select_samples
@@ -90,6 +90,8 @@ def fit_basis(
     if curriculum.axis == "bands":
         return standardise_bands(moments)
     rank = max(stage.components for stage in stages)
+    if curriculum.axis == "groups":
+        return group_bands(moments, rank)
     return solve_basis(moments, rank, whitening=spec.basis.exponent)
 
 
