@@ -82,7 +82,7 @@ def fit_basis(
     """
     train_only = spec.basis.pixels == "train"
     chosen_HW = (split.parts == TRAIN) if train_only else np.ones(split.parts.shape, bool)
-    work = MeasureTiles(scene.cube)
+    work = MeasureTiles(scene.cube, spec.basis.precision)
     moments = merge_all(
         SpectralMoments.from_arrays(part)
         for part in engine.map_tiles(work, tiles, spec.tiles.side, chosen_HW.astype(np.uint8))

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from st_ray.spectral.bands import BandSurvey, survey_bands
 from st_ray.spectral.basis import SpectralBasis
-from st_ray.spectral.moments import measure, merge_all
+from st_ray.spectral.moments import Precision, SpectralMoments, measure
 from st_ray.spectral.scene import Cube
 from st_ray.spectral.tiles import Tile, read_padded
 
@@ -48,18 +48,29 @@ class MeasureTiles:
     """Moments of the chosen pixels; the raster is nonzero where a pixel counts."""
 
     cube: Cube
+    precision: Precision = "exact"
 
     def __call__(self, tiles: Sequence[Tile], chosen_Tss: Sequence[NDArray[np.generic]]) -> Arrays:
         """The merged moments of the block, one row."""
-        parts = []
+        bands = self.cube.shape[2]
+        total = SpectralMoments.empty(bands)
         for tile, chosen_ss in zip(tiles, chosen_Tss, strict=True):
             chosen_hw = np.asarray(chosen_ss, dtype=bool)[: tile.height, : tile.width]
-            values = self.cube.read(tile.rows, tile.cols) if chosen_hw.any() else None
-            bands = self.cube.shape[2]
-            parts.append(
-                measure(np.empty((0, bands), np.float32) if values is None else values[chosen_hw])
-            )
-        return merge_all(parts).to_arrays()
+            if not chosen_hw.any():
+                continue
+            values_hwB = self.cube.read(tile.rows, tile.cols)
+            if chosen_hw.mean() < _SPARSE:
+                part = measure(values_hwB[chosen_hw], precision=self.precision)
+            else:
+                part = measure(
+                    values_hwB.reshape(-1, bands), chosen_hw.ravel(), precision=self.precision
+                )
+            total = total.merge(part)
+        return total.to_arrays()
+
+
+# Below this share of chosen pixels it is cheaper to copy those out than to multiply zeros.
+_SPARSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
