@@ -79,7 +79,7 @@ class LocalEngine:
         self.threads = spec.threads
 
     def __enter__(self) -> Self:
-        settle_process(self.threads or os.cpu_count() or 1)
+        settle_process(self.threads or len(usable_cores()))
         return self
 
     def __exit__(self, *unused: object) -> None:
@@ -157,6 +157,13 @@ def settle_process(threads: int) -> None:
     torch.backends.cudnn.benchmark = False
     call_glibc("mallopt", _M_MMAP_THRESHOLD, 1 << 30)
     call_glibc("mallopt", _M_TRIM_THRESHOLD, 1 << 30)
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def call_glibc(name: str, *arguments: int) -> None:

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from st_ray.bench.dataplane import pca
+
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
 
@@ -16,9 +18,7 @@ bench = typer.Typer(
 )
 
 
-@bench.callback()
-def _group() -> None:
-    """Keep `training` a command of a group, though it is the only one."""
+bench.command()(pca)
 
 
 def _option(what: str, default: str | bool, *names: str, metavar: str | None = None) -> Any:

@@ -25,9 +25,9 @@ from threadpoolctl import threadpool_limits
 Float = NDArray[np.float64]
 Precision = Literal["fast", "exact"]
 
-_TYPES = {"fast": np.float32, "exact": np.float64}
-# Pixels centred and multiplied at once: few enough for a processor's cache.
-_BLOCK = 4096
+TYPES = {"fast": np.float32, "exact": np.float64}
+# What is centred and multiplied at once: little enough for a processor's cache.
+_BLOCK_BYTES = 3 << 20
 # Every so many of them are averaged to centre them all.
 _STRIDE = 32
 
@@ -122,14 +122,20 @@ def measure(
         return merge_all(pool.map(one, spans))
 
 
+def block_rows(bands: int, precision: Precision) -> int:
+    """Pixels of a block: at least as many as bands, or merging would cost more than measuring."""
+    return max(bands, _BLOCK_BYTES // (bands * np.dtype(TYPES[precision]).itemsize))
+
+
 def _measure_blocks(
     pixels_NB: NDArray[np.number], chosen_N: NDArray[np.bool_] | None, precision: Precision
 ) -> SpectralMoments:
     bands = pixels_NB.shape[1]
-    buffer_nB = np.empty((min(_BLOCK, len(pixels_NB)), bands), _TYPES[precision])
+    rows = block_rows(bands, precision)
+    buffer_nB = np.empty((min(rows, len(pixels_NB)), bands), TYPES[precision])
     total = SpectralMoments.empty(bands)
-    for start in range(0, len(pixels_NB), _BLOCK):
-        span = slice(start, start + _BLOCK)
+    for start in range(0, len(pixels_NB), rows):
+        span = slice(start, start + rows)
         block_nB = pixels_NB[span]
         chosen_n = None if chosen_N is None else chosen_N[span]
         total = total.merge(_measure_block(block_nB, chosen_n, buffer_nB[: len(block_nB)]))

@@ -1,0 +1,88 @@
+"""`st-ray bench pca` and its neighbours: what the data plane costs, as ratios within one run."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def pca(
+    pixels: Annotated[
+        int, typer.Option(help="Spectra; each takes 20 bytes a band of memory.")
+    ] = 2_000_000,
+    bands: Annotated[int, typer.Option(help="Values of a spectrum.")] = 200,
+    rank: Annotated[int, typer.Option(help="Components.")] = 60,
+    threads: Annotated[int, typer.Option(help="CPU threads of every rival; 0: all.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Times that all are measured, in turn.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the spectra.")] = 0,
+    out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/pca.json",
+) -> None:
+    """Statistics and components against scikit-learn's, in time and in precision."""
+    from st_ray.bench.pca import bench_pca
+    from st_ray.engine import usable_cores
+
+    _within("--bands", bands, 2)
+    _within("--rank", rank, 1, bands)
+    _within("--pixels", pixels, 2 * bands)
+    _within("--threads", threads, 0)
+    _within("--rounds", rounds, 1)
+    _within("--seed", seed, 0)
+    table = bench_pca(
+        pixels=pixels,
+        bands=bands,
+        rank=rank,
+        threads=threads or len(usable_cores()),
+        rounds=rounds,
+        seed=seed,
+        say=_say,
+    )
+    _write(table, Path(out))
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=True).print(text, highlight=False)
+
+
+def _within(option: str, value: int, least: int, most: int | None = None) -> None:
+    """See that a number is neither too small nor too large.
+
+    Raises:
+        SpecError: It is.
+    """
+    from st_ray.errors import SpecError
+
+    if value < least or (most is not None and value > most):
+        expected = f"at least {least}" if most is None else f"{least} to {most}"
+        raise SpecError(f"{option} {value}: expected {expected}")
+
+
+def _write(table: Mapping[str, Any], path: Path) -> None:
+    """Write the figures, and tell those that are single numbers.
+
+    Raises:
+        OutputError: They cannot be written.
+    """
+    from st_ray.errors import writing
+    from st_ray.report.report import plain
+    from st_ray.spectral.files import replacing
+
+    with writing(path), replacing(path) as file:
+        file.write((json.dumps(plain(table), indent=1) + "\n").encode())
+    for name, value in table.items():
+        if name in _HEADLINES:
+            parts = value.items() if isinstance(value, Mapping) else [("", value)]
+            _say(f"{name}: " + ", ".join(f"{part} {number:.3g}".strip() for part, number in parts))
+    _say(f"Figures: {path}")
+
+
+# What the last lines on the screen tell of a benchmark's figures.
+_HEADLINES = (
+    *("speedup_vs_incremental_pca", "speedup_vs_pca_float64", "variance_error", "subspace_sine"),
+    *("share_of_gemm_rate",),
+)
