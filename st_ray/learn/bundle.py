@@ -21,7 +21,7 @@ from st_ray.errors import SceneError
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.checkpoint import load_weights
 from st_ray.learn.drafts import writing_tensors
-from st_ray.learn.loop import PatchSource, patch_read, predict, stack_tensor
+from st_ray.learn.loop import PatchSource, predict, stack_tensor
 from st_ray.learn.parallel import Peers
 from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.patches import Samples, TileStack
@@ -150,8 +150,9 @@ class PredictTiles:
             stack_tensor(stack, torch.device(self.device)),
             halo,
             everywhere,
-            patch_read(model, card.patch_size),
+            card.patch_size,
             card.components,
+            model,
         )
         index_N = torch.cat([logits.argmax(1) for logits, _ in predict(model, source, Peers())])
         ids_N = np.asarray(card.classes, dtype=np.int32)[index_N.cpu().numpy()]

@@ -33,7 +33,6 @@ from st_ray.learn.loop import (
     epoch_order,
     evaluate,
     even_batches,
-    patch_read,
     remember_rates,
     schedule,
     seed_everything,
@@ -227,8 +226,7 @@ def stage_source(
     job: Job, values: torch.Tensor, samples: Samples, stage: PlannedStage, model: nn.Module
 ) -> PatchSource:
     """Some samples' patches, of the tile stack (R, E, K), as a stage's model sees them."""
-    side = patch_read(model, stage.patch_size)
-    return PatchSource.of(values, job.halo, samples, side, stage.components)
+    return PatchSource.of(values, job.halo, samples, stage.patch_size, stage.components, model)
 
 
 def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, listen: Listen) -> None:

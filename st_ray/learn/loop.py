@@ -47,28 +47,50 @@ class PatchSource:
     """Patches of one stage, gathered on the stack's device.
 
     Attributes:
-        windows: View (R', E', k, S, S) of the tile stack.
-        centres_N2: int64 positions in it.
+        windows: View (P, S, S, k) of the tile stack: what lies around every position, counted
+            row by row. Nothing is copied before `gather`, and a patch is then copied in runs of
+            all its components, at about the rate of memory.
+        positions_N: int64 positions in it.
         targets_N: Class indices.
+        channels_last: Whether patches stay as they are gathered, their components side by side in
+            memory; else they are laid out anew, as a model expects that was not told.
     """
 
     windows: Tensor
-    centres_N2: Tensor
+    positions_N: Tensor
     targets_N: Tensor
+    channels_last: bool = False
 
     @classmethod
     def of(
-        cls, stack: Tensor, halo: int, samples: Samples, patch_size: int, components: int
+        cls,
+        stack: Tensor,
+        halo: int,
+        samples: Samples,
+        patch_size: int,
+        components: int,
+        model: nn.Module | None = None,
     ) -> PatchSource:
-        """The stage's view of a stack (R, E, K) already on its device."""
-        trim = halo - patch_size // 2
-        rows, cols, _ = stack.shape
-        inner = stack[trim : rows - trim, trim : cols - trim, :components]
-        windows = inner.unfold(0, patch_size, 1).unfold(1, patch_size, 1)
+        """A stage's view of a stack (R, E, K) already on its device, for the model that reads it.
+
+        The model may say what it reads of a patch, and in which layout, in the attributes
+        ``reads`` and ``channels_last``; see `st_ray.learn.backbones.registry`.
+        """
+        patch_size = min(patch_size, int(getattr(model, "reads", patch_size)))
+        rows, edge, rank = stack.shape
+        corner = (halo - patch_size // 2) * (edge + 1)
+        last = corner + (patch_size - 1) * (edge + 1)  # the lower right pixel of position 0
+        windows = stack.as_strided(
+            (rows * edge - last, patch_size, patch_size, components),
+            (rank, edge * rank, rank, 1),
+            stack.storage_offset() + corner * rank,
+        )
+        positions_N = samples.centres_N2[:, 0] * edge + samples.centres_N2[:, 1]
         return cls(
             windows,
-            torch.from_numpy(samples.centres_N2).to(stack.device),
+            torch.from_numpy(positions_N).to(stack.device),
             torch.from_numpy(samples.targets_N).to(stack.device),
+            bool(getattr(model, "channels_last", False)),
         )
 
     def __len__(self) -> int:
@@ -76,14 +98,9 @@ class PatchSource:
 
     def gather(self, index_M: Tensor) -> tuple[Tensor, Tensor]:
         """Patches (M, k, S, S) and targets (M,)."""
-        centres_M2 = self.centres_N2[index_M]
-        patches = self.windows[centres_M2[:, 0], centres_M2[:, 1]]
-        return patches.contiguous(), self.targets_N[index_M]
-
-
-def patch_read(model: nn.Module, patch_size: int) -> int:
-    """Pixels on a side that a model reads of a patch; see `st_ray.learn.backbones.registry`."""
-    return min(patch_size, int(getattr(model, "reads", patch_size)))
+        patches_MSSk = self.windows.index_select(0, self.positions_N[index_M])
+        patches = patches_MSSk.permute(0, 3, 1, 2)
+        return patches if self.channels_last else patches.contiguous(), self.targets_N[index_M]
 
 
 def stack_tensor(stack: TileStack, device: torch.device) -> Tensor:

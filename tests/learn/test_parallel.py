@@ -26,6 +26,7 @@ from st_ray.learn.loop import (
     train_epoch,
 )
 from st_ray.learn.parallel import GlobalDropout, Peers, Share, globalise, local_randomness
+from st_ray.spectral.patches import Samples
 
 CLASSES, COUNT = 3, 23
 
@@ -60,9 +61,15 @@ def model() -> nn.Module:
 
 def source() -> PatchSource:
     rng = np.random.default_rng(1)
-    windows = torch.from_numpy(rng.normal(size=(COUNT, 1, 4, 5, 5)).astype(np.float32))
-    centres = torch.stack([torch.arange(COUNT), torch.zeros(COUNT, dtype=torch.long)], 1)
-    return PatchSource(windows, centres, torch.from_numpy(rng.integers(0, CLASSES, COUNT)))
+    stack = torch.from_numpy(rng.normal(size=(COUNT + 4, 5, 4)).astype(np.float32))
+    centres = np.stack([np.arange(COUNT), np.zeros(COUNT, dtype=np.int64)], 1)
+    targets = rng.integers(0, CLASSES, COUNT)
+    samples = Samples(centres_N2=centres, targets_N=targets)
+    return PatchSource.of(stack, halo=2, samples=samples, patch_size=5, components=4)
+
+
+def everything() -> torch.Tensor:
+    return source().gather(torch.arange(COUNT))[0]
 
 
 def spread(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
@@ -159,7 +166,7 @@ def test_what_fails_on_the_first_worker_ends_all(trained: Path) -> None:
 def test_evaluation_counts_pairs_and_averages_the_loss() -> None:
     net, all_of = model(), source()
     confusion, mean = evaluate(net, all_of, nn.functional.cross_entropy, CLASSES, Peers())
-    logits = net.eval()(all_of.windows[:, 0]).detach()
+    logits = net.eval()(everything()).detach()
     counts = np.zeros((CLASSES, CLASSES), dtype=int)
     np.add.at(counts, (all_of.targets_N.numpy(), logits.argmax(1).numpy()), 1)
     assert np.array_equal(confusion.counts_CC, counts)
@@ -172,7 +179,7 @@ def test_globalise_keeps_names_and_is_exact_for_one_worker() -> None:
     assert isinstance(swapped[1], GlobalBatchNorm)
     assert isinstance(swapped[8], GlobalDropout)
     assert isinstance(globalise(model(), Share(), Peers())[1], nn.BatchNorm2d)
-    patches = source().windows[:, 0]
+    patches = everything()
     assert torch.equal(plain.eval()(patches), swapped.eval()(patches))
 
 
