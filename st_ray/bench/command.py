@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from st_ray.bench.dataplane import pca
+from st_ray.bench.dataplane import patches, pca
 
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
@@ -18,7 +18,8 @@ bench = typer.Typer(
 )
 
 
-bench.command()(pca)
+for command in (pca, patches):
+    bench.command()(command)
 
 
 def _option(what: str, default: str | bool, *names: str, metavar: str | None = None) -> Any:

@@ -43,6 +43,42 @@ def pca(
     _write(table, Path(out))
 
 
+def patches(
+    scene: Annotated[
+        str, typer.Option(help="A registered scene or the path of a cube.")
+    ] = "indian_pines",
+    labels: Annotated[
+        str | None, typer.Option(help="Its label raster, where it is not registered.")
+    ] = None,
+    components: Annotated[int, typer.Option(help="Of a patch.")] = 60,
+    patch_size: Annotated[int, typer.Option(help="Pixels on a side, odd.")] = 11,
+    batch_size: Annotated[int, typer.Option(help="Patches of a batch.")] = 64,
+    threads: Annotated[int, typer.Option(help="CPU threads of this process.")] = 1,
+    rounds: Annotated[int, typer.Option(help="Times that all are measured, in turn.")] = 3,
+    out: Annotated[
+        str, typer.Option(help="Where the figures go, JSON.")
+    ] = "runs/bench/patches.json",
+) -> None:
+    """Gathering patches against a DataLoader, and against copying memory."""
+    from st_ray.bench.patches import bench_patches
+    from st_ray.spectral.scene import SceneSpec
+
+    _within("--components", components, 1)
+    _within("--batch-size", batch_size, 1)
+    _within("--threads", threads, 1)
+    _within("--rounds", rounds, 1)
+    table = bench_patches(
+        scene=SceneSpec(name=scene, labels=labels),
+        components=components,
+        patch_size=patch_size,
+        batch_size=batch_size,
+        threads=threads,
+        rounds=rounds,
+        say=_say,
+    )
+    _write(table, Path(out))
+
+
 def _say(text: str) -> None:
     from rich.console import Console
 
@@ -84,5 +120,6 @@ def _write(table: Mapping[str, Any], path: Path) -> None:
 # What the last lines on the screen tell of a benchmark's figures.
 _HEADLINES = (
     *("speedup_vs_incremental_pca", "speedup_vs_pca_float64", "variance_error", "subspace_sine"),
-    *("share_of_gemm_rate",),
+    *("share_of_gemm_rate", "speedup_vs_dataloader", "share_of_memcpy_rate"),
+    *("store_bytes_per_labelled_pixel", "max_gather_share"),
 )
