@@ -41,17 +41,26 @@ class ClusterSpec:
         device: "auto" (CUDA if there is any), "cpu" or "cuda".
         threads: CPU threads a worker; 0 shares the machine's cores out evenly.
         max_failures: Worker deaths a run survives, each costing the epoch under way.
+        placement: Where the projected tiles lie. "replicate": all of them with every worker, so
+            that batches do not depend on the number of workers. "shard": each worker makes and
+            holds its own, and a batch takes a fixed share from each. "auto": replicated where
+            they fit, which is a quarter of the free memory, or of a node's object store.
     """
 
     workers: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
     max_failures: int = 3
+    placement: Literal["auto", "replicate", "shard"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads", "max_failures"):
             if (getattr(self, name) or 0) < 0:
                 raise SpecError(f"cluster.{name}={getattr(self, name)}: expected 0 or more")
+        if self.placement not in ("auto", "replicate", "shard"):
+            raise SpecError(
+                f"cluster.placement={self.placement!r}: expected 'auto', 'replicate' or 'shard'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -9,10 +9,12 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
@@ -20,6 +22,7 @@ from st_ray.config import ClusterSpec
 from st_ray.errors import SpecError
 from st_ray.learn.fit import Job, Listen, fit
 from st_ray.learn.parallel import Peers
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile, crop
 from st_ray.spectral.work import Arrays, TileWork
@@ -31,10 +34,12 @@ class Engine(Protocol):
     Attributes:
         workers: Training workers; 0 = this process. A cluster's are known once it is entered.
         device: "cpu" or "cuda", likewise.
+        memory: Bytes of projected tiles that every worker can hold.
     """
 
     workers: int
     device: Literal["cpu", "cuda"]
+    memory: float
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -66,8 +71,14 @@ class Engine(Protocol):
             gpus: GPUs that a block needs to itself.
         """
 
-    def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
-        """Run `fit` on all workers; the outcome is in `job.folder` afterwards."""
+    def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
+        """Run `fit` on all workers; the outcome is in `job.folder` afterwards.
+
+        Args:
+            job: What to train.
+            data: All tiles; or, where `job.shards` says whose they are, how to make them.
+            listen: Told of epochs.
+        """
 
 
 class LocalEngine:
@@ -77,6 +88,7 @@ class LocalEngine:
         self.workers = 0
         self.device: Literal["cpu", "cuda"] = choose_device(spec.device, _own_gpus())
         self.threads = spec.threads
+        self.memory = free_memory() * SHARE_OF_MEMORY
 
     def __enter__(self) -> Self:
         settle_process(self.threads or len(usable_cores()))
@@ -99,9 +111,30 @@ class LocalEngine:
         for tile in tiles:
             yield work([tile], [crop_or_nothing(raster_HW, tile, side)])
 
-    def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
+    def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `Engine.train`."""
-        fit(job, stack, peers=Peers(), device=torch.device(self.device), listen=listen)
+        with hold(data, job, 0, self.memory) as stack:
+            fit(job, stack, peers=Peers(), device=torch.device(self.device), listen=listen)
+
+
+@contextmanager
+def hold(data: TileStack | StackPlan, job: Job, worker: int, memory: float) -> Iterator[TileStack]:
+    """What a worker trains on: the whole stack, or its shard, made here."""
+    if isinstance(data, TileStack):
+        yield data
+    else:
+        assert job.shards is not None  # `st_ray.steps.ingest` sees to it
+        with data.build(job.shards[worker], job.shards[worker + 1], memory) as stack:
+            yield stack
+
+
+def free_memory() -> float:
+    """Bytes of memory that this machine could still give."""
+    return float(psutil.virtual_memory().available)
+
+
+# Of the free memory, for projected tiles.
+SHARE_OF_MEMORY = 0.25
 
 
 def open_engine(spec: ClusterSpec, *, verbose: bool = False) -> Engine:

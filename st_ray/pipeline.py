@@ -22,6 +22,7 @@ from st_ray.output import RunFolder, find_folder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import Recipe, fill_in, settle_recipe
 from st_ray.report import Report, false_colour, write_report
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene, open_scene
 from st_ray.steps import bundle_model, epochs_done, predict_scene
@@ -80,7 +81,7 @@ def _run(
     made = prepare(run, recipe, engine, folder, scene)
     folder.begin(spec, made.curriculum)
     made.split.save(folder.split)
-    outcome = _train(run, engine, made.job, made.stack, folder)
+    outcome = _train(run, engine, made.job, made.data, folder)
     bundle_model(spec, made.scene, made.basis, made.job, made.curriculum.name, folder)
     class_map = None
     if spec.map:
@@ -120,7 +121,9 @@ def _picture(scene: Scene) -> NDArray[np.uint8]:
     return false_colour(scene.cube.select(scene.false_colour).read(everything, everything))
 
 
-def _train(run: Run, engine: Engine, job: Job, stack: TileStack, folder: RunFolder) -> Outcome:
+def _train(
+    run: Run, engine: Engine, job: Job, data: TileStack | StackPlan, folder: RunFolder
+) -> Outcome:
     """Train, and tell start-up, training and the last scoring apart."""
     finished = Outcome.exists(job.folder, job.fingerprint)
     done = job.epochs if finished else epochs_done(job)
@@ -129,7 +132,7 @@ def _train(run: Run, engine: Engine, job: Job, stack: TileStack, folder: RunFold
     begun = time.time()
     with run.clock("train"):
         if not finished:
-            engine.train(job, stack, run.listen)
+            engine.train(job, data, run.listen)
     outcome = Outcome.load(job.folder)
     if run.listen.training_started is not None:
         waited = max(0.0, run.listen.training_started - begun)

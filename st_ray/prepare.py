@@ -11,13 +11,15 @@ from st_ray.config import RunSpec
 from st_ray.engine import Engine
 from st_ray.events import Fanout
 from st_ray.learn.checkpoint import EpochRow
-from st_ray.learn.curriculum import Curriculum, PlannedStage, plan
+from st_ray.learn.curriculum import Curriculum, PlannedStage
+from st_ray.learn.curriculum import plan as plan_stages
 from st_ray.learn.fit import Job
 from st_ray.learn.presets import find_curriculum
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe, check_stages, default_shape
 from st_ray.spectral.bands import BandVerdict
 from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import Split, split_labels
@@ -25,10 +27,10 @@ from st_ray.spectral.tiles import Tile, plan_tiles
 from st_ray.steps import (
     check_samples,
     fit_basis,
+    ingest,
     inspect_bands,
     labelled_tiles,
     prepare_job,
-    project_tiles,
 )
 
 
@@ -64,7 +66,7 @@ class Run:
         else:
             shape = default_shape(spec.backbone, brought=recipe.own_build is not None)
             curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size, shape)
-        stages = plan(
+        stages = plan_stages(
             curriculum,
             bands=bands,
             patch_size=spec.patch_size,
@@ -127,7 +129,7 @@ class Prepared:
         curriculum: As named.
         basis: As solved.
         job: What to train.
-        stack: The projected tiles.
+        data: The projected tiles, or how each worker makes its own.
     """
 
     scene: Scene
@@ -138,7 +140,7 @@ class Prepared:
     curriculum: Curriculum
     basis: SpectralBasis
     job: Job
-    stack: TileStack
+    data: TileStack | StackPlan
 
 
 def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: Scene) -> Prepared:
@@ -158,7 +160,10 @@ def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: 
     with run.clock("ingest"):
         held = labelled_tiles(tiles, scene.labels)
         job = prepare_job(recipe, spec, scene, split, curriculum, stages, held, folder)
-        stack = project_tiles(engine, scene, basis, held, job.halo, spec.tiles.side)
+        plan = StackPlan(
+            cube=scene.cube, basis=basis, tiles=held, side=spec.tiles.side, halo=job.halo
+        )
+        job, data = ingest(engine, plan, job, spec)
     return Prepared(
         scene=scene,
         verdict=verdict,
@@ -168,5 +173,5 @@ def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: 
         curriculum=curriculum,
         basis=basis,
         job=job,
-        stack=stack,
+        data=data,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -17,10 +18,12 @@ from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.curriculum import Curriculum, PlannedStage
 from st_ray.learn.fit import Job
 from st_ray.learn.outcome import Outcome
+from st_ray.learn.placement import plan_shards
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe
 from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
 from st_ray.spectral.basis import SpectralBasis, solve_basis, standardise_bands
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.moments import SpectralMoments, merge_all
 from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
 from st_ray.spectral.patches import TileStack, select_samples
@@ -93,22 +96,39 @@ def fit_basis(
     return solve_basis(moments, rank, whitening=spec.basis.exponent)
 
 
-def project_tiles(
-    engine: Engine,
-    scene: Scene,
-    basis: SpectralBasis,
-    tiles: Sequence[Tile],
-    halo: int,
-    side: int,
-) -> TileStack:
-    """Project every tile that holds a labelled pixel, with its halo, into one stack."""
-    edge = side + 2 * halo
-    place = {tile.index: position for position, tile in enumerate(tiles)}
-    values = np.empty((len(tiles), edge, edge, basis.rank), dtype=np.float32)
-    for part in engine.map_tiles(ProjectTiles(scene.cube, basis, side, halo), tiles, side):
+def ingest(
+    engine: Engine, plan: StackPlan, job: Job, spec: RunSpec
+) -> tuple[Job, TileStack | StackPlan]:
+    """Project the tiles for all workers, or leave each worker its own to project.
+
+    Returns:
+        The job, which says which tiles are whose; what to train on.
+
+    Raises:
+        SpecError: The tiles cannot be shared out.
+    """
+    placement = spec.cluster.placement
+    if placement == "auto":
+        fits = len(plan.tiles) * plan.tile_bytes <= engine.memory
+        placement = "replicate" if fits else "shard"
+    if placement == "replicate":
+        return job, project_tiles(engine, plan)
+    rows_N = job.train_samples.centres_N2[:, 0]
+    weights_T = np.bincount(rows_N // plan.edge, minlength=len(plan.tiles))
+    steps = -(-len(rows_N) // min(stage.batch_size for stage in job.stages))
+    shards = plan_shards(weights_T.tolist(), max(1, engine.workers), steps)
+    return replace(job, shards=shards), plan
+
+
+def project_tiles(engine: Engine, plan: StackPlan) -> TileStack:
+    """Project every tile, with its halo, into one stack."""
+    place = {tile.index: position for position, tile in enumerate(plan.tiles)}
+    rank, edge = plan.basis.rank, plan.edge
+    values = np.empty((len(plan.tiles), edge, edge, rank), dtype=np.float32)
+    for part in engine.map_tiles(ProjectTiles(plan), plan.tiles, plan.side):
         for index, values_EEK in zip(part["index"], part["values"], strict=True):
             values[place[int(index)]] = values_EEK
-    return TileStack(values_REK=values.reshape(-1, edge, basis.rank), halo=halo)
+    return TileStack(values_REK=values.reshape(-1, edge, rank), halo=plan.halo)
 
 
 def labelled_tiles(tiles: Sequence[Tile], labels_HW: NDArray[np.int32]) -> tuple[Tile, ...]:

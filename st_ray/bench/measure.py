@@ -22,13 +22,13 @@ from torch import nn
 
 from st_ray.bench.ledger import Row
 from st_ray.config import ClusterSpec, RunSpec
-from st_ray.engine import LocalEngine
+from st_ray.engine import LocalEngine, hold
 from st_ray.events import Fanout
 from st_ray.learn.backbones import backbones, build_backbone
 from st_ray.learn.checkpoint import EpochRow, load_weights
 from st_ray.learn.curriculum import Curriculum, Stage
-from st_ray.learn.fit import Job, fit, stage_source
-from st_ray.learn.loop import evaluate, stack_tensor
+from st_ray.learn.fit import Held, Job, fit, stage_source
+from st_ray.learn.loop import evaluate
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers
@@ -68,9 +68,11 @@ def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test
         if not test:  # score the validation part once, at the end, in the test part's place
             nothing = _nothing(job.validation_samples)
             job = replace(job, test_samples=job.validation_samples, validation_samples=nothing)
-        fit(job, made.stack, peers=Peers(), device=torch.device(engine.device), listen=watch)
-        outcome = Outcome.load(job.folder)
-        row = {
+        with hold(made.data, job, 0, engine.memory) as stack:
+            fit(job, stack, peers=Peers(), device=torch.device(engine.device), listen=watch)
+            outcome = Outcome.load(job.folder)
+            reach = _reach(watch, job, stack, outcome, engine.device) if watch.reached else None
+        return {
             "seconds": round(watch.curve[-1][0], 4),
             "cpu_seconds": round(watch.cpu, 4),
             "parts": _parts(run.seconds, outcome.history, watch.curve[-1][0]),
@@ -79,11 +81,8 @@ def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test
             "test": scores(outcome.test) if test else None,
             "parameters": outcome.parameters,
             "stages": [[s.components, s.patch_size, s.epochs] for s in job.stages],
-            "reach": None,
+            "reach": reach,
         }
-        if watch.reached is not None:
-            row["reach"] = _reach(watch, job, made.stack, outcome, engine.device)
-        return row
 
 
 def time_sample(
@@ -194,9 +193,10 @@ def _reach(watch: _Watch, job: Job, stack: TileStack, outcome: Outcome, device: 
         components=stage.components, patch_size=stage.patch_size, classes=job.classes
     ).to(device)
     load_weights(watch.kept, model)
-    values = stack_tensor(stack, torch.device(device))
-    source = stage_source(job, values, job.test_samples, stage, model)
-    confusion, _ = evaluate(model, source, job.loss, job.classes, Peers())
+    held = Held.of(stack, job, Peers(), torch.device(device))
+    source = stage_source(job, held, job.test_samples, stage, model)
+    mine_N = held.placement.mine(job.test_samples)
+    confusion, _ = evaluate(model, source, mine_N, job.loss, job.classes, Peers())
     return {**table, "test": scores(confusion)}
 
 

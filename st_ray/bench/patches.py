@@ -25,14 +25,14 @@ from st_ray.learn.fit import Job
 from st_ray.learn.loop import (
     PatchSource,
     epoch_order,
-    even_batches,
     remember_rates,
     stack_tensor,
     train_epoch,
 )
 from st_ray.learn.parallel import Peers, Share
+from st_ray.learn.placement import Replicated
 from st_ray.output import RunFolder
-from st_ray.prepare import Prepared, Run, prepare
+from st_ray.prepare import Run, prepare
 from st_ray.recipe import fill_in, settle_recipe
 from st_ray.spectral.patches import Samples, TileStack, extract_patches
 from st_ray.spectral.scene import SceneSpec, open_scene
@@ -67,9 +67,9 @@ def bench_patches(
     """
     settle_process(threads)
     stage = Stage(components=components, patch_size=patch_size)
-    made = _prepared(scene, Curriculum(name="one stage", stages=(stage,)), "resnet2d")
-    samples = _all_samples(made.job)
-    ways = _ways(made.stack, samples, patch_size, batch_size)
+    job, stack = _prepared(scene, Curriculum(name="one stage", stages=(stage,)), "resnet2d")
+    samples = _all_samples(job)
+    ways = _ways(stack, samples, patch_size, batch_size)
     seconds: dict[str, list[float]] = {name: [] for name in ways}
     for turn in range(rounds + 1):
         for name, way in ways.items():
@@ -87,7 +87,7 @@ def bench_patches(
     return {
         "speedup_vs_dataloader": peer / median["gather"],
         "share_of_memcpy_rate": rate["gather"] / copying,
-        "store_bytes_per_labelled_pixel": made.stack.values_REK.nbytes / len(samples),
+        "store_bytes_per_labelled_pixel": stack.values_REK.nbytes / len(samples),
         "max_gather_share": max(shares.values()),
         "gather_share": shares,
         "relaid": {
@@ -131,7 +131,8 @@ def _ways(
 ) -> dict[str, Callable[[], None]]:
     values, count = stack_tensor(stack, torch.device("cpu")), len(samples)
     order_N = np.random.default_rng(0).permutation(count)
-    batches = [torch.from_numpy(batch) for batch in even_batches(order_N, batch_size)]
+    cut = Replicated(Peers()).batches(order_N, samples, batch_size)
+    batches = [torch.from_numpy(batch.index_M) for batch in cut]
     source = PatchSource.of(values, stack.halo, samples, patch_size, stack.components)
     held = torch.from_numpy(
         extract_patches(stack, samples.centres_N2[: 64 * batch_size], patch_size)
@@ -186,8 +187,8 @@ class _Clocked:
 
 def _gather_share(scene: SceneSpec, backbone: str, say: Callable[[str], None]) -> float:
     """Share of a training step that gathers, in the stages of a backbone's own default."""
-    made = _prepared(scene, None, backbone)
-    job, values = made.job, stack_tensor(made.stack, torch.device("cpu"))
+    job, stack = _prepared(scene, None, backbone)
+    values = stack_tensor(stack, torch.device("cpu"))
     gathering = training = 0.0
     for stage in job.stages:
         model = job.build(
@@ -199,7 +200,8 @@ def _gather_share(scene: SceneSpec, backbone: str, say: Callable[[str], None]) -
             values, job.halo, job.train_samples, stage.patch_size, stage.components, model
         )
         order = epoch_order(job.train_samples.targets_N, job.train.class_floor, job.seed, 0)
-        batches = even_batches(order, stage.batch_size)[: _STEPS + 1]
+        cut = Replicated(Peers()).batches(order, job.train_samples, stage.batch_size)
+        batches = cut[: _STEPS + 1]
         for some in (batches[:1], batches[1:]):  # the first step only warms up
             clocked: Any = _Clocked(source)
             stats = train_epoch(
@@ -211,15 +213,20 @@ def _gather_share(scene: SceneSpec, backbone: str, say: Callable[[str], None]) -
     return gathering / training
 
 
-def _prepared(scene: SceneSpec, curriculum: Curriculum | None, backbone: str) -> Prepared:
+def _prepared(
+    scene: SceneSpec, curriculum: Curriculum | None, backbone: str
+) -> tuple[Job, TileStack]:
     """Statistics and ingest of a run, in this process."""
-    spec = fill_in(RunSpec(scene=scene, backbone=backbone, cluster=ClusterSpec(workers=0)))
+    here = ClusterSpec(workers=0, placement="replicate")
+    spec = fill_in(RunSpec(scene=scene, backbone=backbone, cluster=here))
     with tempfile.TemporaryDirectory(prefix="st_ray-bench-") as place:
         folder, engine = RunFolder(Path(place)), LocalEngine(spec.cluster)
         if curriculum is not None:
             folder.begin(spec, curriculum)
         recipe = settle_recipe(spec, None, None, None)
-        return prepare(Run(spec, Fanout()), recipe, engine, folder, open_scene(spec.scene))
+        made = prepare(Run(spec, Fanout()), recipe, engine, folder, open_scene(spec.scene))
+    assert isinstance(made.data, TileStack)  # as it was asked for
+    return made.job, made.data
 
 
 def _all_samples(job: Job) -> Samples:

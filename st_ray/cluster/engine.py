@@ -20,10 +20,13 @@ from st_ray.config import ClusterSpec
 from st_ray.engine import choose_device, crop_or_nothing
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Job, Listen
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile
 from st_ray.spectral.work import Arrays, TileWork
 
+# Of the smallest node's object store, for projected tiles.
+_SHARE_OF_STORE = 0.3
 # A block's results are held at once, so blocks of many tiles would cost memory.
 _TILES_PER_BLOCK = 16
 
@@ -35,6 +38,7 @@ class RayEngine:
         self.spec = spec
         self.workers = spec.workers or 1
         self.device: Literal["cpu", "cuda"] = "cpu"
+        self.memory = 0.0
         self._session = Session(verbose=verbose)
 
     def __enter__(self) -> Self:
@@ -74,10 +78,10 @@ class RayEngine:
         except ray.exceptions.RayError as error:
             raise TrainingError(f"a Ray task failed: {root_cause(error)}") from error
 
-    def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
+    def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `st_ray.engine.Engine.train`."""
         spec = replace(self.spec, device=self.device, workers=self.workers)
-        train_on_workers(job, stack, spec, listen)
+        train_on_workers(job, data, spec, listen)
 
     def _cpus(self) -> int:
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -93,6 +97,9 @@ class RayEngine:
         if self._session.local and not torch.cuda.is_available():
             gpus = 0  # a CPU build of torch
         self.device = choose_device(spec.device, gpus)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        store = min(node.get("object_store_memory", 0.0) for node in nodes)
+        self.memory = _SHARE_OF_STORE * store
         usual = gpus if self.device == "cuda" else min(2, cpus)
         self.workers = usual if spec.workers is None else spec.workers
         threads = max(1, spec.threads)

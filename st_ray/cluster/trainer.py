@@ -26,18 +26,21 @@ from ray.util.queue import Empty, Queue
 
 from st_ray.cluster.session import root_cause
 from st_ray.config import ClusterSpec
-from st_ray.engine import settle_process
+from st_ray.engine import SHARE_OF_MEMORY, free_memory, hold, settle_process
 from st_ray.errors import StRayError, TrainingError
 from st_ray.learn.fit import Job, Listen, fit
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 
 _FETCH_TIMEOUT_S = 600.0
 _POLL_S = 0.5
 
 
-def train_on_workers(job: Job, stack: TileStack, spec: ClusterSpec, listen: Listen) -> None:
+def train_on_workers(
+    job: Job, data: TileStack | StackPlan, spec: ClusterSpec, listen: Listen
+) -> None:
     """Run `fit` on Ray Train workers; hand their events to `listen` while they run.
 
     Raises:
@@ -53,8 +56,10 @@ def train_on_workers(job: Job, stack: TileStack, spec: ClusterSpec, listen: List
         _worker,
         train_loop_config={
             "job": job,
-            "values": ray.put(stack.values_REK),
-            "halo": stack.halo,
+            # What every worker needs travels once to a node; what each makes itself is small.
+            "values": ray.put(data.values_REK) if isinstance(data, TileStack) else None,
+            "plan": None if isinstance(data, TileStack) else data,
+            "halo": job.halo,
             "queue": queue,
             "threads": spec.threads,
         },
@@ -122,11 +127,15 @@ def _worker(config: dict[str, Any]) -> None:
     peers = Peers(rank=context.get_world_rank(), world=context.get_world_size())
     queue: Queue = config["queue"]
     tell = _Tell(queue) if peers.rank == 0 else _mute
-    stack = TileStack(
-        values_REK=ray.get(config["values"], timeout=_FETCH_TIMEOUT_S), halo=config["halo"]
-    )
+    data: TileStack | StackPlan = config["plan"]
+    if data is None:
+        values_REK = ray.get(config["values"], timeout=_FETCH_TIMEOUT_S)
+        data = TileStack(values_REK=values_REK, halo=config["halo"])
+    memory = free_memory() * SHARE_OF_MEMORY / context.get_local_world_size()
+    job = config["job"]
     try:
-        fit(config["job"], stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)
+        with hold(data, job, peers.rank, memory) as stack:
+            fit(job, stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)
     except StRayError as error:
         if peers.rank == 0:
             queue.put({"kind": "failed", "message": str(error)})

@@ -32,16 +32,17 @@ from st_ray.learn.loop import (
     PatchSource,
     epoch_order,
     evaluate,
-    even_batches,
     remember_rates,
     schedule,
     seed_everything,
     stack_tensor,
     train_epoch,
 )
+from st_ray.learn.metrics import Confusion
 from st_ray.learn.objectives import BuildOptimizer, Loss, to_device
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers, Share, globalise
+from st_ray.learn.placement import Placement, Replicated, Sharded
 from st_ray.learn.presets import USUAL_RATE
 from st_ray.spectral.patches import Samples, TileStack
 
@@ -116,6 +117,8 @@ class Job:
         train_samples: Training part.
         validation_samples: Validation part, scored after every epoch.
         test_samples: Test part, scored once at the end.
+        shards: Tiles of the stack at which each worker's own begin and end, W + 1 positions; None:
+            every worker holds the whole stack.
     """
 
     stages: tuple[PlannedStage, ...]
@@ -131,6 +134,7 @@ class Job:
     train_samples: Samples
     validation_samples: Samples
     test_samples: Samples
+    shards: tuple[int, ...] | None = None
 
     @property
     def epochs(self) -> int:
@@ -150,10 +154,9 @@ class _Learner:
     """The model and optimizer of one stage, with the stage's patches."""
 
     def __init__(
-        self, job: Job, index: int, values: torch.Tensor, peers: Peers, before: _Learner | None
+        self, job: Job, index: int, held: Held, peers: Peers, before: _Learner | None
     ) -> None:
-        self.job, self.index, self.peers = job, index, peers
-        self.values = values
+        self.job, self.index, self.peers, self.held = job, index, peers, held
         self.stage = job.stages[index]
         self.share = Share()
         seed_everything(job.seed, 0)
@@ -162,7 +165,7 @@ class _Learner:
             patch_size=self.stage.patch_size,
             classes=job.classes,
         )
-        self.model = globalise(model.to(values.device), self.share, peers)
+        self.model = globalise(model.to(held.values.device), self.share, peers)
         self.optimizer = job.optimizer(self.model.parameters(), job.train.peak_rate)
         remember_rates(self.optimizer)
         if before is not None:
@@ -178,7 +181,12 @@ class _Learner:
 
     def source(self, samples: Samples) -> PatchSource:
         """Some samples' patches at this stage's size."""
-        return stage_source(self.job, self.values, samples, self.stage, self.model)
+        return stage_source(self.job, self.held, samples, self.stage, self.model)
+
+    def score(self, samples: Samples) -> tuple[Confusion, float]:
+        """Confusion matrix and loss of some samples, over all workers."""
+        mine_N, job = self.held.placement.mine(samples), self.job
+        return evaluate(self.model, self.source(samples), mine_N, job.loss, job.classes, self.peers)
 
     def train(self, epoch: int) -> EpochRow:
         """One epoch, 0-based over the run, and the validation score after it."""
@@ -192,7 +200,7 @@ class _Learner:
         stats = train_epoch(
             self.wrapped,
             self.source(job.train_samples),
-            even_batches(order, self.stage.batch_size),
+            self.held.placement.batches(order, job.train_samples, self.stage.batch_size),
             self.optimizer,
             job.loss,
             factor_at,
@@ -205,9 +213,7 @@ class _Learner:
                 "lower --lr"
             )
         begun = time.perf_counter(), time.process_time()
-        confusion, loss = evaluate(
-            self.model, self.source(job.validation_samples), job.loss, job.classes, self.peers
-        )
+        confusion, loss = self.score(job.validation_samples)
         return EpochRow(
             epoch=epoch + 1,
             stage=self.index,
@@ -222,11 +228,36 @@ class _Learner:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a worker holds of the data.
+
+    Attributes:
+        values: Its rows of the tile stack (R, E, K), on its device.
+        placement: Which samples are in them.
+        first_row: Which row of the whole stack its first is.
+    """
+
+    values: torch.Tensor
+    placement: Placement
+    first_row: int = 0
+
+    @classmethod
+    def of(cls, stack: TileStack, job: Job, peers: Peers, device: torch.device) -> Held:
+        """A stack on its device, and its place among those of the other workers."""
+        values = stack_tensor(stack, device)
+        if job.shards is None:
+            return cls(values, Replicated(peers))
+        bounds = tuple(cut * values.shape[1] for cut in job.shards)
+        return cls(values, Sharded(peers, bounds), bounds[peers.rank])
+
+
 def stage_source(
-    job: Job, values: torch.Tensor, samples: Samples, stage: PlannedStage, model: nn.Module
+    job: Job, held: Held, samples: Samples, stage: PlannedStage, model: nn.Module
 ) -> PatchSource:
-    """Some samples' patches, of the tile stack (R, E, K), as a stage's model sees them."""
-    return PatchSource.of(values, job.halo, samples, stage.patch_size, stage.components, model)
+    """Some samples' patches as a stage's model sees them."""
+    size = stage.patch_size, stage.components
+    return PatchSource.of(held.values, job.halo, samples, *size, model, held.first_row)
 
 
 def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, listen: Listen) -> None:
@@ -237,7 +268,7 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
 
     Args:
         job: What to train.
-        stack: The projected tiles.
+        stack: The projected tiles, all of them or this worker's shard.
         peers: The workers; every one calls this.
         device: Where to train.
         listen: Called by rank 0 with a dict after every epoch; must not block.
@@ -249,22 +280,23 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
     if Outcome.exists(job.folder, job.fingerprint):
         return
     job = replace(job, loss=to_device(job.loss, device))
-    values = stack_tensor(stack, device)
+    held = Held.of(stack, job, peers, device)
     position = Position(fingerprint=job.fingerprint)
     learner: _Learner | None = None
     found = latest_checkpoint(job.folder, job.fingerprint)
     if found:
         checkpoint, position = found
-        learner = _Learner(job, position.stage, values, peers, None)
+        learner = _Learner(job, position.stage, held, peers, None)
         learner.restore(checkpoint)
     listen({"kind": "started", "epochs": job.epochs, "epoch": position.epoch, "time": time.time()})
     for epoch in range(position.epoch, job.epochs):
         index = job.stage_of(epoch)
         if learner is None or learner.index != index:
-            learner = _Learner(job, index, values, peers, learner)
+            learner = _Learner(job, index, held, peers, learner)
         row = learner.train(epoch)
         position = replace(position, epoch=epoch + 1, stage=index, history=(*position.history, row))
         peers.on_first(partial(_save, job.folder, learner, position))
+        stack.forget()
         if peers.rank == 0:
             listen({"kind": "epoch", "row": row})
     assert learner is not None  # a plan has at least one epoch
@@ -277,10 +309,7 @@ def _save(folder: Path, learner: _Learner, position: Position) -> None:
 
 def _finish(job: Job, learner: _Learner, position: Position) -> None:
     started = time.perf_counter()
-    scores = [
-        evaluate(learner.model, learner.source(samples), job.loss, job.classes, learner.peers)[0]
-        for samples in (job.validation_samples, job.test_samples)
-    ]
+    scores = [learner.score(part)[0] for part in (job.validation_samples, job.test_samples)]
     outcome = Outcome(
         fingerprint=job.fingerprint,
         history=position.history,

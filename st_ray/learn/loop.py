@@ -9,7 +9,7 @@ import math
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +21,7 @@ from torch.optim import Optimizer
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.objectives import Loss, is_sample_mean
 from st_ray.learn.parallel import Peers, Share
+from st_ray.learn.placement import Batch
 from st_ray.spectral.patches import Samples, TileStack
 
 # Batches of an evaluation hold no gradients, so they may be larger than training's.
@@ -70,8 +71,12 @@ class PatchSource:
         patch_size: int,
         components: int,
         model: nn.Module | None = None,
+        first_row: int = 0,
     ) -> PatchSource:
         """A stage's view of a stack (R, E, K) already on its device, for the model that reads it.
+
+        The stack may be the part of a larger one that begins at `first_row`; then only samples
+        inside it can be gathered.
 
         The model may say what it reads of a patch, and in which layout, in the attributes
         ``reads`` and ``channels_last``; see `st_ray.learn.backbones.registry`.
@@ -85,7 +90,7 @@ class PatchSource:
             (rank, edge * rank, rank, 1),
             stack.storage_offset() + corner * rank,
         )
-        positions_N = samples.centres_N2[:, 0] * edge + samples.centres_N2[:, 1]
+        positions_N = (samples.centres_N2[:, 0] - first_row) * edge + samples.centres_N2[:, 1]
         return cls(
             windows,
             torch.from_numpy(positions_N).to(stack.device),
@@ -149,21 +154,6 @@ def epoch_order(
     return rng.permutation(np.concatenate(indices))
 
 
-def even_batches(order_N: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Cut an order into batches of at most `batch_size` whose sizes differ by at most one.
-
-    A last batch of two samples would hurt BatchNorm.
-    """
-    return np.array_split(order_N, max(1, math.ceil(len(order_N) / batch_size)))
-
-
-def my_share(batch_M: NDArray[np.int64], peers: Peers, share: Share) -> Tensor:
-    """This worker's rows of a global batch; `share` is updated to describe them."""
-    start, stop = peers.rows(len(batch_M))
-    share.total, share.start, share.count = len(batch_M), start, stop - start
-    return torch.from_numpy(batch_M[start:stop])
-
-
 def schedule(progress: float, warmup: float, shape: str) -> float:
     """The learning rate's factor: linear warm-up, then a way down to zero, or a constant.
 
@@ -193,7 +183,7 @@ def remember_rates(optimizer: Optimizer) -> None:
 def train_epoch(
     model: nn.Module,
     source: PatchSource,
-    batches: list[NDArray[np.int64]],
+    batches: Sequence[Batch],
     optimizer: Optimizer,
     loss_function: Loss,
     factor_at: Callable[[float], float],
@@ -209,7 +199,7 @@ def train_epoch(
     Args:
         model: Wrapped by `Peers.wrap`, its layers by `globalise`.
         source: The stage's patches.
-        batches: Global batches of sample indices.
+        batches: Global batches.
         optimizer: Holds the model's parameters; see `remember_rates`.
         loss_function: (logits (M, C), targets (M,)) -> scalar loss of the global batch.
         factor_at: Factor of the learning rate as a function of the epoch's progress, 0..1.
@@ -221,20 +211,23 @@ def train_epoch(
     device = source.targets_N.device
     total = torch.zeros((), device=device)
     whole = peers.world > 1 and not is_sample_mean(loss_function)
-    for step, batch_M in enumerate(batches):
+    for step, batch in enumerate(batches):
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor_at((step + 0.5) / len(batches))
-        patches, targets_M = source.gather(my_share(batch_M, peers, share).to(device))
+        start, stop = batch.cuts[peers.rank], batch.cuts[peers.rank + 1]
+        share.total, share.start, share.count = len(batch), start, stop - start
+        index_M = torch.from_numpy(batch.index_M).to(device)
+        patches, targets_M = source.gather(index_M[start:stop])
         optimizer.zero_grad(set_to_none=True)
         logits, scale = model(patches), share.count * peers.world / share.total
         if whole:
-            logits, scale = peers.gather(logits, share.total), float(peers.world)
-            targets_M = source.targets_N[torch.from_numpy(batch_M).to(device)]
+            logits, scale = peers.gather(logits, batch.cuts), float(peers.world)
+            targets_M = source.targets_N[index_M]
         loss = loss_function(logits, targets_M)
         (loss * scale).backward()
         optimizer.step()
         total += loss.detach() * share.count
-    samples = sum(len(batch_M) for batch_M in batches)
+    samples = sum(len(batch) for batch in batches)
     return EpochStats(
         loss=float(peers.add(total)) / samples,
         samples=samples,
@@ -243,27 +236,32 @@ def train_epoch(
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, source: PatchSource, peers: Peers) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and targets of this worker's share of the samples, batch by batch."""
+def predict(
+    model: nn.Module, source: PatchSource, chosen_N: NDArray[np.int64]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and targets of the chosen samples, batch by batch."""
     model.eval()
-    index_N = torch.arange(*peers.rows(len(source)), device=source.targets_N.device)
-    for index_M in index_N.split(_EVALUATION_BATCH):
-        if len(index_M) == 0:  # `split` cuts an empty tensor into one empty piece
-            return
-        patches, targets_M = source.gather(index_M)
+    for start in range(0, len(chosen_N), _EVALUATION_BATCH):
+        index_M = torch.from_numpy(chosen_N[start : start + _EVALUATION_BATCH])
+        patches, targets_M = source.gather(index_M.to(source.targets_N.device))
         yield model(patches), targets_M
 
 
 def evaluate(
-    model: nn.Module, source: PatchSource, loss_function: Loss, classes: int, peers: Peers
+    model: nn.Module,
+    source: PatchSource,
+    mine_N: NDArray[np.int64],
+    loss_function: Loss,
+    classes: int,
+    peers: Peers,
 ) -> tuple[Confusion, float]:
-    """Confusion matrix and loss over all samples, summed over the workers.
+    """Confusion matrix and loss over all samples: those of this worker, summed over the workers.
 
     The loss is the mean over the evaluation's batches weighted by their size: for a loss that is
     no mean over samples it depends, a little, on how they are cut.
     """
     sums = torch.zeros(classes * classes + 1, dtype=torch.float64)
-    for logits, targets_M in predict(model, source, peers):
+    for logits, targets_M in predict(model, source, mine_N):
         pairs = targets_M * classes + logits.argmax(dim=1)
         sums[:-1] += torch.bincount(pairs, minlength=classes * classes).cpu()
         sums[-1] += float(loss_function(logits, targets_M)) * len(targets_M)

@@ -10,8 +10,9 @@ Shape letters: M global batch, m this worker's share of it, C classes, W workers
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import torch
@@ -62,20 +63,24 @@ class Peers:
         """First and last-plus-one of this worker's rows of `total`; shares differ by at most 1."""
         return total * self.rank // self.world, total * (self.rank + 1) // self.world
 
-    def gather(self, rows_mC: Tensor, total: int) -> Tensor:
-        """The rows (M, C) of all workers in order; only this worker's own carry a gradient."""
+    def gather(self, rows_mC: Tensor, cuts: Sequence[int]) -> Tensor:
+        """The rows (M, C) of all workers in order; only this worker's own carry a gradient.
+
+        Args:
+            rows_mC: This worker's.
+            cuts: W + 1 offsets: worker w's are cuts[w] to cuts[w + 1].
+        """
         if self.world == 1:
             return rows_mC
-        most = -(-total // self.world)
+        counts = [stop - start for start, stop in pairwise(cuts)]
+        most = max(counts)
         padded = rows_mC.new_zeros(most, *rows_mC.shape[1:])
         padded[: len(rows_mC)] = rows_mC.detach()
         all_W = [torch.empty_like(padded) for _ in range(self.world)]
         dist.all_gather(all_W, padded)
-        for rank, rows in enumerate(all_W):
-            start, stop = replace(self, rank=rank).rows(total)
-            all_W[rank] = rows[: stop - start]
-        all_W[self.rank] = rows_mC
-        return torch.cat(all_W)
+        held = [rows[:count] for rows, count in zip(all_W, counts, strict=True)]
+        held[self.rank] = rows_mC
+        return torch.cat(held)
 
     def on_first(self, act: Callable[[], object]) -> None:
         """Act on rank 0 while the others wait.

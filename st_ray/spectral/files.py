@@ -6,6 +6,7 @@ Cubes are memory-mapped. A .mat or .npz cannot be, so its array is unpacked once
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import uuid
 import zipfile
@@ -181,6 +182,19 @@ def map_array(stamp: FileStamp, key: str) -> NDArray[np.generic]:
                 "set the environment variable ST_RAY_CACHE to a folder with space"
             ) from None
     return _map_npy(unpacked)
+
+
+def forget(mapped: NDArray[np.generic]) -> None:
+    """Give back the memory that reading a large mapped array has filled.
+
+    The system would do so itself, but not before memory is short.
+    """
+    mapping = getattr(mapped, "_mmap", None)  # NumPy's own name for it
+    if mapped.nbytes > _LARGE and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+_LARGE = 1 << 28
 
 
 @contextmanager

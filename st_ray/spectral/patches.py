@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from mmap import MADV_DONTNEED, mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,15 +27,25 @@ class TileStack:
     Attributes:
         values_REK: float32 (T * E, E, K): tile t holds rows t*E to (t+1)*E.
         halo: Margin of each tile, in pixels; patches up to 2 * halo + 1 fit.
+        mapping: The file that holds the values, where it is not memory.
     """
 
     values_REK: NDArray[np.float32]
     halo: int
+    mapping: mmap | None = None
 
     @property
     def components(self) -> int:
         """Number of components K."""
         return int(self.values_REK.shape[2])
+
+    def forget(self) -> None:
+        """Give back the memory that reading a mapped file has filled; it is read again if needed.
+
+        The system would do so itself, but not before memory is short.
+        """
+        if self.mapping is not None and hasattr(self.mapping, "madvise"):
+            self.mapping.madvise(MADV_DONTNEED)
 
     def view(self, patch_size: int, components: int) -> NDArray[np.float32]:
         """All windows as a view (R', E', k, S, S), indexed by the centre's position less the halo.

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, unknown_name
 from st_ray.spectral.benchmarks import SCENES
-from st_ray.spectral.files import ARRAY_SUFFIXES, FileStamp, Wanted, find_key, map_array
+from st_ray.spectral.files import ARRAY_SUFFIXES, FileStamp, Wanted, find_key, forget, map_array
 from st_ray.spectral.labels import read_labels, without_classes
 from st_ray.spectral.registry import locate, recognise
 
@@ -95,7 +95,8 @@ class Cube:
         Raises:
             SceneError: The file is not on this machine.
         """
-        raw = map_array(FileStamp.of(self._place()), self.key)[rows, cols]
+        mapped = map_array(FileStamp.of(self._place()), self.key)
+        raw = mapped[rows, cols]
         if self.bands is not None:
             raw = raw[:, :, list(self.bands)]
         with np.errstate(over="ignore"):  # float64 beyond float32: infinite, so NaN below
@@ -104,6 +105,7 @@ class Cube:
             values[~np.isfinite(values)] = np.nan
         if self.nodata is not None:
             values[raw == self.nodata] = np.nan
+        forget(mapped)
         return values
 
     def select(self, bands: Iterable[int]) -> Cube:

@@ -15,10 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.spectral.bands import BandSurvey, survey_bands
-from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.moments import Precision, SpectralMoments, measure
 from st_ray.spectral.scene import Cube
-from st_ray.spectral.tiles import Tile, read_padded
+from st_ray.spectral.tiles import Tile
 
 Arrays = dict[str, NDArray[np.generic]]
 TileWork = Callable[[Sequence[Tile], Sequence[NDArray[np.generic]]], Arrays]
@@ -77,18 +77,10 @@ _SPARSE = 0.5
 class ProjectTiles:
     """Project tiles with their halo; the raster is not used."""
 
-    cube: Cube
-    basis: SpectralBasis
-    side: int
-    halo: int
+    plan: StackPlan
 
     def __call__(self, tiles: Sequence[Tile], unused: Sequence[NDArray[np.generic]]) -> Arrays:
         """Columns "index" (T,) and "values" float32 (T, E, E, K)."""
         del unused
-        values_TEEK = np.stack(
-            [
-                self.basis.project(read_padded(self.cube, tile, self.side, self.halo))
-                for tile in tiles
-            ]
-        )
+        values_TEEK = np.stack([self.plan.project(tile) for tile in tiles])
         return {"index": np.array([tile.index for tile in tiles]), "values": values_TEEK}

@@ -20,12 +20,12 @@ from st_ray.learn.loop import (
     PatchSource,
     epoch_order,
     evaluate,
-    even_batches,
     remember_rates,
     seed_everything,
     train_epoch,
 )
 from st_ray.learn.parallel import GlobalDropout, Peers, Share, globalise, local_randomness
+from st_ray.learn.placement import Batch, Replicated, Sharded
 from st_ray.spectral.patches import Samples
 
 CLASSES, COUNT = 3, 23
@@ -59,13 +59,19 @@ def model() -> nn.Module:
     )
 
 
-def source() -> PatchSource:
+SAMPLES = Samples(
+    centres_N2=np.stack([np.arange(COUNT), np.zeros(COUNT, dtype=np.int64)], 1),
+    targets_N=np.random.default_rng(2).integers(0, CLASSES, COUNT),
+)
+# Rows of the stack that 2 and 3 workers own, unevenly.
+BOUNDS = {1: (0, COUNT), 2: (0, 9, COUNT), 3: (0, 4, 16, COUNT)}
+
+
+def source(rows: slice = slice(None)) -> PatchSource:
+    """All patches, or those of some rows of the stack, with the margin below them."""
     rng = np.random.default_rng(1)
     stack = torch.from_numpy(rng.normal(size=(COUNT + 4, 5, 4)).astype(np.float32))
-    centres = np.stack([np.arange(COUNT), np.zeros(COUNT, dtype=np.int64)], 1)
-    targets = rng.integers(0, CLASSES, COUNT)
-    samples = Samples(centres_N2=centres, targets_N=targets)
-    return PatchSource.of(stack, halo=2, samples=samples, patch_size=5, components=4)
+    return PatchSource.of(stack[rows], 2, SAMPLES, 5, 4, first_row=rows.start or 0)
 
 
 def everything() -> torch.Tensor:
@@ -86,21 +92,32 @@ LOSSES = {
 WORLDS = {3: ("mean", "spread"), 2: ("mean", "weighted", "sum")}
 
 
-def train(peers: Peers, loss: Loss) -> dict[str, torch.Tensor]:
+def train(peers: Peers, loss: Loss, shards: int = 0) -> dict[str, torch.Tensor]:
+    """Train; with shards, on the batches of so many, of which this process has one or all."""
     share = Share()
     net = globalise(model(), share, peers)
     optimizer = torch.optim.SGD(net.parameters(), lr=0.05, momentum=0.9)
     remember_rates(optimizer)
     wrapped = peers.wrap(net)
     losses = []
+    mine, placement = source(), Replicated(peers)
+    if shards:
+        bounds = BOUNDS[peers.world]
+        mine = source(slice(bounds[peers.rank], bounds[peers.rank + 1] + 4))
+        placement = Sharded(peers, bounds)
     for epoch in range(3):
         seed_everything(0, epoch)
-        batches = even_batches(epoch_order(np.zeros(COUNT, np.int64), 0, 0, epoch), 8)
-        stats = train_epoch(
-            wrapped, source(), batches, optimizer, loss, lambda _: 1.0, share, peers
-        )
+        order = epoch_order(np.zeros(COUNT, np.int64), 0, 0, epoch)
+        if shards:
+            batches = Sharded(Peers(world=shards), BOUNDS[shards]).batches(order, SAMPLES, 8)
+            if peers.world == 1:
+                batches = [Batch(batch.index_M, (0, len(batch))) for batch in batches]
+        else:
+            batches = placement.batches(order, SAMPLES, 8)
+        stats = train_epoch(wrapped, mine, batches, optimizer, loss, lambda _: 1.0, share, peers)
         losses.append(stats.loss)
-    confusion, mean = evaluate(net, source(), nn.functional.cross_entropy, CLASSES, peers)
+    scored = placement.mine(SAMPLES)
+    confusion, mean = evaluate(net, mine, scored, nn.functional.cross_entropy, CLASSES, peers)
     extra = {
         "losses": torch.tensor([*losses, mean]),
         "confusion": torch.from_numpy(confusion.counts_CC),
@@ -132,6 +149,7 @@ def worker(rank: int, folder: str) -> None:
         )
         peers = Peers(rank=rank, world=world)
         results = {loss: train(peers, LOSSES[loss]) for loss in losses}
+        results |= {f"{loss}, sharded": train(peers, LOSSES[loss], world) for loss in losses}
         torch.save({**results, "failure": failure(peers)}, f"{folder}/{world}-{rank}.pt")
         dist.destroy_process_group()
 
@@ -148,10 +166,14 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("world", "loss"), [(world, loss) for world, losses in WORLDS.items() for loss in losses]
 )
-def test_several_workers_train_what_one_does(world: int, loss: str, trained: Path) -> None:
-    alone = train(Peers(), LOSSES[loss])
+@pytest.mark.parametrize("sharded", [False, True])
+def test_several_workers_train_what_one_does(
+    world: int, loss: str, sharded: bool, trained: Path
+) -> None:
+    alone = train(Peers(), LOSSES[loss], world if sharded else 0)
     for rank in range(world):
-        shared = torch.load(trained / f"{world}-{rank}.pt")[loss]
+        results = torch.load(trained / f"{world}-{rank}.pt")
+        shared = results[f"{loss}, sharded" if sharded else loss]
         assert shared.keys() == alone.keys()
         for name, value in alone.items():
             torch.testing.assert_close(shared[name], value, rtol=2e-4, atol=2e-5, msg=name)
@@ -165,7 +187,9 @@ def test_what_fails_on_the_first_worker_ends_all(trained: Path) -> None:
 
 def test_evaluation_counts_pairs_and_averages_the_loss() -> None:
     net, all_of = model(), source()
-    confusion, mean = evaluate(net, all_of, nn.functional.cross_entropy, CLASSES, Peers())
+    confusion, mean = evaluate(
+        net, all_of, np.arange(COUNT), nn.functional.cross_entropy, CLASSES, Peers()
+    )
     logits = net.eval()(everything()).detach()
     counts = np.zeros((CLASSES, CLASSES), dtype=int)
     np.add.at(counts, (all_of.targets_N.numpy(), logits.argmax(1).numpy()), 1)
