@@ -229,7 +229,7 @@ def anchor(spec: RunSpec) -> RunSpec:
 
 def _absolute(text: str) -> str:
     path = Path(text).expanduser()
-    return str(path.absolute()) if path.is_file() else text
+    return str(path.absolute()) if path.is_file() or "*" in text else text
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

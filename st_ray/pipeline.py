@@ -63,7 +63,7 @@ def run_curriculum(
         recipe = settle_recipe(spec, backbone, loss, optimizer)
         if folder.report.exists():
             return Report.load(folder.report)
-        scene = open_scene(spec.scene)
+        scene = open_scene(spec.scene, spec.tiles.side)
         engine = open_engine(spec.cluster, verbose=verbose)
         run.settle(recipe, engine, scene, folder)  # wrong stages end before Ray starts
         with run.starting(engine):

@@ -150,7 +150,7 @@ def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: 
         StRayError: Bad input, in one line.
     """
     spec = run.spec
-    tiles = plan_tiles(scene.labels.shape, spec.tiles)
+    tiles = plan_tiles(scene.labels.shape, spec.tiles, scene.cube.extents)
     with run.clock("statistics"):
         scene, verdict, notes = inspect_bands(engine, scene, tiles, spec)
         curriculum, stages = run.settle(recipe, engine, scene, folder)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from st_ray.bench.dataplane import patches, pca
+from st_ray.bench.dataplane import patches, pca, scale, tax
 
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
@@ -18,7 +18,7 @@ bench = typer.Typer(
 )
 
 
-for command in (pca, patches):
+for command in (pca, patches, tax, scale):
     bench.command()(command)
 
 

@@ -79,6 +79,82 @@ def patches(
     _write(table, Path(out))
 
 
+def tax(
+    scene: Annotated[
+        str, typer.Option(help="A registered scene or the path of a cube.")
+    ] = "indian_pines",
+    labels: Annotated[
+        str | None, typer.Option(help="Its label raster, where it is not registered.")
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="A registered backbone.")] = "resnet2d",
+    epochs: Annotated[
+        int | None, typer.Option(help="T0, epochs; the backbone's own if left out.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Times that all are run, in turn.")] = 3,
+    out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/tax.json",
+) -> None:
+    """What Ray costs: the same run in one process, with one worker and with two."""
+    from st_ray.bench.tax import bench_tax
+    from st_ray.config import RunSpec, anchor
+    from st_ray.recipe import fill_in
+    from st_ray.spectral.scene import SceneSpec
+
+    _within("--rounds", rounds, 1)
+    spec = RunSpec(
+        scene=SceneSpec(name=scene, labels=labels), backbone=backbone, epochs=epochs, map=False
+    )
+    _write(bench_tax(fill_in(anchor(spec)), rounds=rounds, say=_say), Path(out))
+
+
+def scale(
+    gigabytes: Annotated[
+        str, typer.Option(help="Sizes of the scenes on disk, with commas.")
+    ] = "0.04,0.4,2,4,40",
+    bands: Annotated[int, typer.Option(help="Values of a pixel, two bytes each.")] = 200,
+    workers: Annotated[int, typer.Option(help="Ray workers; 0: without Ray.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads of a worker; 0: all.")] = 0,
+    folder: Annotated[
+        str, typer.Option(help="Where the scenes are made, and removed again.")
+    ] = "runs/bench/scenes",
+    seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
+    out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/scale.json",
+) -> None:
+    """Time and memory of a run against the size of its scene."""
+    from st_ray.bench.scale import bench_scale, with_ratios
+    from st_ray.engine import usable_cores
+
+    _within("--bands", bands, 2)
+    _within("--workers", workers, 0)
+    _within("--threads", threads, 0)
+    table = bench_scale(
+        gigabytes=_numbers("--gigabytes", gigabytes),
+        bands=bands,
+        workers=workers,
+        threads=threads or len(usable_cores()),
+        folder=Path(folder),
+        seed=seed,
+        say=_say,
+    )
+    _write(with_ratios(table), Path(out))
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    """Positive numbers with commas.
+
+    Raises:
+        SpecError: It is something else.
+    """
+    from st_ray.errors import SpecError
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0.0 < number < float("inf") for number in numbers):
+        raise SpecError(f"{option} {text!r}: expected positive numbers with commas, such as 1,10")
+    return numbers
+
+
 def _say(text: str) -> None:
     from rich.console import Console
 
@@ -121,5 +197,6 @@ def _write(table: Mapping[str, Any], path: Path) -> None:
 _HEADLINES = (
     *("speedup_vs_incremental_pca", "speedup_vs_pca_float64", "variance_error", "subspace_sine"),
     *("share_of_gemm_rate", "speedup_vs_dataloader", "share_of_memcpy_rate"),
-    *("store_bytes_per_labelled_pixel", "max_gather_share"),
+    *("store_bytes_per_labelled_pixel", "max_gather_share", "steady_state_overhead"),
+    *("two_worker_speedup", "startup_seconds", "help_seconds", "throughput_ratio"),
 )

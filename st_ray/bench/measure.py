@@ -59,7 +59,7 @@ def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test
     """
     engine = LocalEngine(spec.cluster)
     with engine, tempfile.TemporaryDirectory(prefix="st_ray-bench-") as place:
-        scene = open_scene(spec.scene)
+        scene = open_scene(spec.scene, spec.tiles.side)
         run, folder = Run(spec, Fanout()), RunFolder(Path(place))
         folder.begin(spec, curriculum)
         watch = _Watch(target=target, epochs=folder.checkpoints, kept=folder.path / "reached")

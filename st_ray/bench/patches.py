@@ -224,7 +224,9 @@ def _prepared(
         if curriculum is not None:
             folder.begin(spec, curriculum)
         recipe = settle_recipe(spec, None, None, None)
-        made = prepare(Run(spec, Fanout()), recipe, engine, folder, open_scene(spec.scene))
+        made = prepare(
+            Run(spec, Fanout()), recipe, engine, folder, open_scene(spec.scene, spec.tiles.side)
+        )
     assert isinstance(made.data, TileStack)  # as it was asked for
     return made.job, made.data
 

@@ -12,6 +12,7 @@ import os
 import shutil
 import signal
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Iterator, Mapping
@@ -127,6 +128,7 @@ def _worker(config: dict[str, Any]) -> None:
     peers = Peers(rank=context.get_world_rank(), world=context.get_world_size())
     queue: Queue = config["queue"]
     tell = _Tell(queue) if peers.rank == 0 else _mute
+    tell({"kind": "worker", "time": time.time()})
     data: TileStack | StackPlan = config["plan"]
     if data is None:
         values_REK = ray.get(config["values"], timeout=_FETCH_TIMEOUT_S)

@@ -23,8 +23,8 @@ from st_ray.learn.checkpoint import load_weights
 from st_ray.learn.drafts import writing_tensors
 from st_ray.learn.loop import PatchSource, predict, stack_tensor
 from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.cube import Cube
 from st_ray.spectral.patches import Samples, TileStack
-from st_ray.spectral.scene import Cube
 from st_ray.spectral.tiles import Tile, read_padded
 
 

@@ -298,7 +298,7 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
         peers.on_first(partial(_save, job.folder, learner, position))
         stack.forget()
         if peers.rank == 0:
-            listen({"kind": "epoch", "row": row})
+            listen({"kind": "epoch", "row": row, "time": time.time()})
     assert learner is not None  # a plan has at least one epoch
     _finish(job, learner, position)
 

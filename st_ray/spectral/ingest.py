@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from st_ray.errors import writing
 from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.cube import Cube
 from st_ray.spectral.patches import TileStack
-from st_ray.spectral.scene import Cube
 from st_ray.spectral.tiles import Tile, read_padded
 
 

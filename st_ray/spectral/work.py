@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.spectral.bands import BandSurvey, survey_bands
+from st_ray.spectral.cube import Cube
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.moments import Precision, SpectralMoments, measure
-from st_ray.spectral.scene import Cube
 from st_ray.spectral.tiles import Tile
 
 Arrays = dict[str, NDArray[np.generic]]
