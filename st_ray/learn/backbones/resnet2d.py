@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from st_ray.learn.backbones.layers import channels_last
 from st_ray.learn.backbones.registry import register_backbone
+from st_ray.learn.presets import CurriculumShape, StageShape
 
 
 class ResidualBlock2d(nn.Module):
@@ -65,6 +66,7 @@ class ResNet2d(nn.Module):
     whitening=0.5,
     full_epochs=52,
     learning_rate=3e-3,
+    shape=CurriculumShape(0.35, (StageShape(60, 0.82, 0.7), StageShape(60, 1.0, 0.3))),
     growth=(
         "exact from any number of components, in training mode too (the stem is dense in them); "
         "a larger patch changes no weight but the pixels that are averaged"
