@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import check_beta
-from st_ray.learn.fit import TrainSpec
+from st_ray.learn.job import TrainSpec
 from st_ray.learn.presets import PRESETS, USUAL_EPOCHS
 from st_ray.spectral.basis import BasisSpec
 from st_ray.spectral.benchmarks import SCENES

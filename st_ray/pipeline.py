@@ -15,7 +15,8 @@ from st_ray.compose import RunResult, compose_report
 from st_ray.config import RunSpec, anchor
 from st_ray.engine import Engine, open_engine
 from st_ray.events import Fanout, TensorBoard
-from st_ray.learn.fit import BuildModel, Job, Listen
+from st_ray.learn.fit import Listen
+from st_ray.learn.job import BuildModel, Job
 from st_ray.learn.objectives import BuildOptimizer, Loss
 from st_ray.learn.outcome import Outcome
 from st_ray.output import RunFolder, find_folder

@@ -13,7 +13,7 @@ from st_ray.events import Fanout
 from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.curriculum import Curriculum, PlannedStage
 from st_ray.learn.curriculum import plan as plan_stages
-from st_ray.learn.fit import Job
+from st_ray.learn.job import Job
 from st_ray.learn.presets import find_curriculum
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe, check_stages, default_shape

@@ -16,7 +16,7 @@ from st_ray.errors import SplitError
 from st_ray.learn.bundle import ModelCard, PredictTiles, save_bundle
 from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.curriculum import Curriculum, PlannedStage
-from st_ray.learn.fit import Job
+from st_ray.learn.job import Job
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.placement import plan_shards
 from st_ray.output import RunFolder

@@ -27,7 +27,8 @@ from st_ray.events import Fanout
 from st_ray.learn.backbones import backbones, build_backbone
 from st_ray.learn.checkpoint import EpochRow, load_weights
 from st_ray.learn.curriculum import Curriculum, Stage
-from st_ray.learn.fit import Held, Job, fit, stage_source
+from st_ray.learn.fit import Held, fit, stage_source
+from st_ray.learn.job import Job
 from st_ray.learn.loop import evaluate
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.outcome import Outcome

@@ -21,7 +21,7 @@ from st_ray.engine import LocalEngine, settle_process
 from st_ray.events import Fanout
 from st_ray.learn.backbones import backbones
 from st_ray.learn.curriculum import Curriculum, Stage
-from st_ray.learn.fit import Job
+from st_ray.learn.job import Job
 from st_ray.learn.loop import (
     PatchSource,
     epoch_order,

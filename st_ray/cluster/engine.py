@@ -19,7 +19,8 @@ from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
 from st_ray.engine import choose_device, crop_or_nothing
 from st_ray.errors import SpecError, StRayError, TrainingError
-from st_ray.learn.fit import Job, Listen
+from st_ray.learn.fit import Listen
+from st_ray.learn.job import Job
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile

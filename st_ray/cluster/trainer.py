@@ -29,7 +29,8 @@ from st_ray.cluster.session import root_cause
 from st_ray.config import ClusterSpec
 from st_ray.engine import SHARE_OF_MEMORY, free_memory, hold, settle_process
 from st_ray.errors import StRayError, TrainingError
-from st_ray.learn.fit import Job, Listen, fit
+from st_ray.learn.fit import Listen, fit
+from st_ray.learn.job import Job
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers
 from st_ray.spectral.ingest import StackPlan
@@ -129,7 +130,7 @@ def _worker(config: dict[str, Any]) -> None:
     queue: Queue = config["queue"]
     tell = _Tell(queue) if peers.rank == 0 else _mute
     tell({"kind": "worker", "time": time.time()})
-    data: TileStack | StackPlan = config["plan"]
+    data: TileStack | StackPlan | None = config["plan"]
     if data is None:
         values_REK = ray.get(config["values"], timeout=_FETCH_TIMEOUT_S)
         data = TileStack(values_REK=values_REK, halo=config["halo"])

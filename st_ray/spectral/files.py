@@ -189,8 +189,8 @@ def forget(mapped: NDArray[np.generic]) -> None:
 
     The system would do so itself, but not before memory is short.
     """
-    mapping = getattr(mapped, "_mmap", None)  # NumPy's own name for it
-    if mapped.nbytes > _LARGE and hasattr(mapping, "madvise"):
+    mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)  # NumPy's own name for it
+    if mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise"):
         mapping.madvise(mmap.MADV_DONTNEED)
 
 

@@ -111,7 +111,7 @@ def make_rows(spec: SyntheticSpec, rows: range) -> tuple[NDArray[np.int16], NDAr
     strengths_hwC = np.exp(_SHARPNESS * (fields_hwC - fields_hwC.max(axis=2, keepdims=True)))
     abundances_hwC = strengths_hwC / strengths_hwC.sum(axis=2, keepdims=True)
     light_hw1 = 1.0 + 0.1 * _field(spec, rows, 4 * spec.region, spec.classes)[..., None]
-    cube_hwB = (abundances_hwC @ endmembers(spec)) * light_hw1
+    cube_hwB: Float32 = (abundances_hwC @ endmembers(spec)) * light_hw1
     noise_B = spec.noise * (0.2 + 0.8 * np.linspace(-1, 1, spec.bands, dtype=np.float32) ** 2)
     for position, row in enumerate(rows):
         rng = np.random.default_rng([spec.seed, 2, row])
@@ -161,8 +161,8 @@ def _interpolate(values_LX: Float32, at_n: NDArray[np.float64]) -> Float32:
     line_n = at_n.astype(np.intp)
     part_n1 = (at_n - line_n).astype(np.float32)[:, None]
     weight_n1 = part_n1**2 * (3.0 - 2.0 * part_n1)
-    out: Float32 = values_LX[line_n] * (1.0 - weight_n1) + values_LX[line_n + 1] * weight_n1
-    return out
+    between_nX = values_LX[line_n] * (1.0 - weight_n1) + values_LX[line_n + 1] * weight_n1
+    return np.asarray(between_nX, dtype=np.float32)
 
 
 @cache

@@ -14,7 +14,7 @@ from torch import nn
 from st_ray.errors import OutputError, SpecError, TrainingError
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.checkpoint import latest_checkpoint
-from st_ray.learn.fit import TrainSpec
+from st_ray.learn.job import TrainSpec
 from st_ray.learn.loop import epoch_order, schedule, seed_everything
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Peers
