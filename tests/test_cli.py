@@ -30,7 +30,7 @@ def test_train_prints_progress_and_scores(st_ray, quick, tmp_path: Path) -> None
     code, out, err = st_ray(*quick, "--out", tmp_path / "out")
     assert code == 0, err
     report = json.loads((tmp_path / "out" / "report.json").read_text())
-    assert "epoch 6/6" in out
+    assert "epoch 7/7" in out
     assert "validation OA" in out
     assert f"{100 * report['overall_accuracy']:.2f}" in out
     assert "\x1b" not in out
