@@ -57,6 +57,16 @@ def test_two_workers_train_what_this_process_does(spec, alone, tmp_path) -> None
     assert two.overall_accuracy == pytest.approx(alone.overall_accuracy, abs=0.02)
 
 
+def test_shards_on_two_workers_learn_as_a_replicate(spec, alone, tmp_path) -> None:
+    shards = replace(spec.cluster, placement="shard")
+    two = run_curriculum(
+        replace(spec, cluster=shards, tiles=TileSpec(side=7), out=str(tmp_path / "two"))
+    )
+    assert two.workers == 2
+    assert two.overall_accuracy == pytest.approx(alone.overall_accuracy, abs=0.03)
+    assert losses(two)[-1] == pytest.approx(losses(alone)[-1], rel=0.15)
+
+
 class KillOnce(torch.nn.CrossEntropyLoss):
     """Cross entropy; one worker dies in the middle of an epoch unless the marker is there."""
 
