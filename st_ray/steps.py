@@ -22,7 +22,7 @@ from st_ray.learn.placement import plan_shards
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe
 from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
-from st_ray.spectral.basis import SpectralBasis, solve_basis, standardise_bands
+from st_ray.spectral.basis import SpectralBasis, group_bands, solve_basis, standardise_bands
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.moments import SpectralMoments, merge_all
 from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
@@ -93,6 +93,8 @@ def fit_basis(
     if curriculum.axis == "bands":
         return standardise_bands(moments)
     rank = max(stage.components for stage in stages)
+    if curriculum.axis == "groups":
+        return group_bands(moments, rank)
     return solve_basis(moments, rank, whitening=spec.basis.exponent)
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from st_ray.bench.arms import ARMS
 from st_ray.bench.plots import arm_colour, draw_group, draw_speedups, part_colour
+from st_ray.bench.summary import find_arm
 from st_ray.report.drawing import to_page
 from st_ray.report.html import page_environment
 from st_ray.report.words import compact, number, percent
@@ -43,8 +44,8 @@ def render_bench(bench: Table) -> str:
 
 
 def render_markdown(bench: Table) -> str:
-    """The table for a README: one a scene and split, rows backbones and arms."""
-    lines = []
+    """Tables for a README: "default" against "full", and all arms by scene and split."""
+    lines = _against_full(bench["groups"])
     for title, groups in _by_place(bench["groups"]).items():
         lines += [f"### {title}", "", _HEAD, _RULE]
         lines += [
@@ -67,6 +68,49 @@ def render_markdown(bench: Table) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _against_full(groups: Sequence[Table]) -> list[str]:
+    """One row a scene, split and backbone; nothing where one of the two arms is missing."""
+    rows = []
+    for title, chosen in _by_place(groups).items():
+        for group in chosen:
+            full, ours = find_arm(group, "full"), find_arm(group, "default")
+            if full and ours and ours["pairs"]:
+                rows.append(_pair_row(title, group["backbone"], full, ours))
+    if not rows:
+        return []
+    return ["### default against full", "", _PAIR_HEAD, _PAIR_RULE, *rows, ""]
+
+
+_PAIR_COLUMNS = (
+    *("scene, split", "backbone", "pairs", "full, s", "OA / AA, %", "default, s", "OA / AA, %"),
+    *("reached", "sooner", "whole T0", "OA diff.", "AA diff."),
+)
+_PAIR_HEAD = f"| {' | '.join(_PAIR_COLUMNS)} |"
+_PAIR_RULE = "|---" * len(_PAIR_COLUMNS) + "|"
+
+
+def _pair_row(title: str, backbone: str, full: Table, ours: Table) -> str:
+    scores = [f"{percent(a['oa']['median'])} / {percent(a['aa']['median'])}" for a in (full, ours)]
+    cells = (
+        *(title, backbone, str(ours["pairs"])),
+        *(seconds(full["seconds"]["median"]), scores[0]),
+        *(seconds(ours["seconds"]["median"]), scores[1]),
+        f"{ours['reached']} of {ours['pairs'] + ours['failed']}",
+        times(ours["speedup"]["median"]),
+        times(ours["whole_speedup"]["median"]),
+        *_differences(ours),
+    )
+    return "| " + " | ".join(cells) + " |"
+
+
+def _differences(arm: Table) -> tuple[str, str]:
+    """OA and AA against "full", with their intervals."""
+    return (
+        f"{points(arm['oa_difference'])} {points_interval(arm['oa_interval'])}".strip(),
+        f"{points(arm['aa_difference'])} {points_interval(arm['aa_interval'])}".strip(),
+    )
+
+
 _COLUMNS = (
     *("backbone", "arm", "stages", "seeds", "seconds", "sooner"),
     *("OA, %", "AA, %", "kappa", "OA diff.", "AA diff."),
@@ -86,8 +130,7 @@ def _markdown_row(backbone: str, arm: Table) -> str:
         percent_spread(arm["oa"]),
         percent_spread(arm["aa"]),
         number(arm["kappa"]["median"], 3),
-        f"{points(arm['oa_difference'])} {points_interval(arm['oa_interval'])}".strip(),
-        f"{points(arm['aa_difference'])} {points_interval(arm['aa_interval'])}".strip(),
+        *_differences(arm),
     )
     return "| " + " | ".join(cells) + " |"
 

@@ -64,38 +64,45 @@ class Found:
 def shortest_length(score: ScoreLength, longest: int = 270) -> Found:
     """T0 and the learning rate of the baseline.
 
-    The rate is chosen at 30 epochs. Lengths are tripled until one is within `PLATEAU` of the
-    next, or `longest` is reached; then shorter ones (by the root of three) are tried, for as long
-    as they are within `PLATEAU` of the best run at least three times as long, or of the longest.
-    At the length found the rate is chosen once more.
+    From 30 epochs on, lengths are tripled until one is within `PLATEAU` of the next at the same
+    rate, or the next would exceed `longest`; then shorter ones (by the root of three) are tried,
+    for as long as they are within `PLATEAU` of the best run at least three times as long, or of
+    the longest. Every length is judged at its own best rate: at one that suits another length it
+    would seem to need more epochs than it does.
 
     Raises:
         TrainingError: Every training failed.
     """
-    rate = choose_rate(lambda r: score(FIRST_LENGTH, r))
     known: dict[int, float] = {}
+    rates: dict[int, float] = {}
 
-    def value(length: int) -> float:
-        if length not in known:
-            known[length] = score(length, rate)
+    def value(length: int, start: float) -> float:
+        rates[length] = choose_rate(lambda rate: score(length, rate), start)
+        known[length] = max(score(length, rates[length]), known.get(length, float("-inf")))
         return known[length]
+
+    def improves(length: int) -> bool:
+        far = RATIO * length
+        known[far] = score(far, rates[length])
+        return known[length] < known[far] - PLATEAU
 
     def plateau(length: int) -> float:
         far = min(RATIO * length, max(known))
         return max(other for at, other in known.items() if at >= far)
 
     length = FIRST_LENGTH
-    if value(length) == float("-inf"):
+    if value(length, RATES[1]) == float("-inf"):
         raise TrainingError("the baseline failed at every learning rate; see the failed cells")
-    while RATIO * length <= longest and value(length) < value(RATIO * length) - PLATEAU:
+    while RATIO * length <= longest and improves(length):
+        value(RATIO * length, rates[length])
         length *= RATIO
     shorter = round(length / RATIO**0.5)
-    while shorter >= _LEAST_LENGTH and shorter not in known:
-        if value(shorter) < plateau(shorter) - PLATEAU:
+    while shorter >= _LEAST_LENGTH:
+        higher = RATES[min(RATES.index(rates[length]) + 1, len(RATES) - 1)]
+        if value(shorter, higher) < plateau(shorter) - PLATEAU:
             break
         length, shorter = shorter, round(shorter / RATIO**0.5)
-    capped = RATIO * length > max(known)
-    return Found(length, choose_rate(lambda r: score(length, r), rate), capped)
+    return Found(length, rates[length], RATIO * length > max(known))
 
 
 _LEAST_LENGTH = 5

@@ -10,14 +10,16 @@ from __future__ import annotations
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import tomli_w
 
-from st_ray.errors import SpecError
+from st_ray.errors import SpecError, unknown_name
 from st_ray.spectral.files import replacing
 from st_ray.spectral.patches import check_odd
+
+Axis = Literal["components", "bands", "groups"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,21 +56,29 @@ class Curriculum:
         name: Shown in reports.
         stages: At least one.
         beta: Share of T0 that the curriculum trains unless the run says otherwise, in (0, 1].
-        axis: What the model's input channels are: "components" (principal components) or "bands"
-            (standardised raw bands; then every stage sees all of them).
+        axis: What the model's input channels are: "components" (principal components), "bands"
+            (standardised raw bands; then every stage sees all of them) or "groups" (means of so
+            many runs of neighbouring bands, standardised; then every stage sees equally many, for
+            coarse groups are no part of fine ones).
     """
 
     name: str
     stages: tuple[Stage, ...]
     beta: float = 1.0
-    axis: Literal["components", "bands"] = "components"
+    axis: Axis = "components"
 
     def __post_init__(self) -> None:
         if not self.stages:
             raise SpecError(f"curriculum {self.name!r} has no stage; give at least one")
         check_beta(self.beta)
-        if self.axis not in ("components", "bands"):
-            raise SpecError(f"curriculum axis={self.axis!r}: expected 'components' or 'bands'")
+        if self.axis not in get_args(Axis):
+            known = unknown_name("axis", self.axis, get_args(Axis))
+            raise SpecError(f"curriculum {self.name!r}: {known}")
+        if self.axis == "groups" and len({stage.components for stage in self.stages}) > 1:
+            raise SpecError(
+                "a curriculum over axis='groups' sees the same number of groups in every stage: "
+                "set components alike"
+            )
         if self.axis == "bands" and any(stage.components is not None for stage in self.stages):
             raise SpecError("a curriculum over axis='bands' sees all bands: leave components out")
         sizes = [stage.patch_size for stage in self.stages]

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from st_ray.errors import SpecError, unknown_name
-from st_ray.learn.curriculum import Curriculum, Stage, load_curriculum
+from st_ray.learn.curriculum import Axis, Curriculum, Stage, load_curriculum
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,7 +15,7 @@ class StageShape:
     """A stage of "default" before it is fitted to a scene.
 
     Attributes:
-        components: At most; a scene with fewer bands has as many as bands.
+        components: At most (or groups of bands); a scene with fewer bands has as many as bands.
         patch: Share of the full patch's side.
         share: Of the epochs.
     """
@@ -32,10 +32,12 @@ class CurriculumShape:
     Attributes:
         beta: Share of the backbone's T0.
         stages: In order.
+        axis: See `Curriculum`.
     """
 
     beta: float
     stages: tuple[StageShape, ...]
+    axis: Axis = "components"
 
 
 # Of a backbone that says nothing of them: T0, and the peak of the learning rate.
@@ -78,7 +80,7 @@ def default(bands: int, patch_size: int, shape: CurriculumShape = USUAL_SHAPE) -
         )
         for stage in shape.stages
     )
-    return Curriculum(name="default", stages=stages, beta=shape.beta)
+    return Curriculum(name="default", stages=stages, beta=shape.beta, axis=shape.axis)
 
 
 PRESETS: dict[str, Preset] = {"default": default, "full": full, "paper": paper, "pca": pca}

@@ -1,4 +1,4 @@
-"""The spectral basis: principal components, or the standardised bands themselves.
+"""The spectral basis: principal components, standardised bands, or means of neighbouring bands.
 
 The first k columns of a rank-K projection are the rank-k projection, so one basis solved at the
 largest rank serves every stage of a curriculum as a slice.
@@ -70,7 +70,8 @@ class SpectralBasis:
     Attributes:
         mean_B: Mean spectrum.
         axes_KB: Orthonormal rows, the largest variance first, each row's entry of largest
-            magnitude positive; of `standardise_bands` the bands themselves, in their order.
+            magnitude positive; of `standardise_bands` the bands themselves, in their order; of
+            `group_bands` the means of their groups.
         variances_K: Variance along each axis (n - 1 in the denominator, as scikit-learn has it).
         total_variance: Sum of all B variances, kept or not.
         whitening: Exponent p. Component i is divided by ``variances_K[i] ** p``, and all alike by
@@ -221,6 +222,37 @@ def standardise_bands(moments: SpectralMoments) -> SpectralBasis:
         axes_KB=np.eye(len(variances_B)),
         variances_K=np.ascontiguousarray(variances_B),
         total_variance=float(variances_B.sum()),
+        whitening=0.5,
+        count=moments.count,
+    )
+
+
+def group_bands(moments: SpectralMoments, groups: int) -> SpectralBasis:
+    """Means of runs of neighbouring bands, each with zero mean and unit variance.
+
+    Unlike components they keep the order of the spectrum, which a convolution along it needs, and
+    averaging takes noise out.
+
+    Args:
+        moments: Moments of at least two pixels.
+        groups: How many; their sizes differ by at most one band, the larger ones first.
+
+    Raises:
+        SpecError: More groups than bands were asked for, or there are too few pixels.
+    """
+    bands = len(moments.mean_B)
+    if not 1 <= groups <= bands:
+        raise SpecError(f"{groups} groups exceed the scene's {bands} usable bands")
+    _require_two(moments)
+    means_KB = np.zeros((groups, bands))
+    for row_B, members in zip(means_KB, np.array_split(np.arange(bands), groups), strict=True):
+        row_B[members] = 1.0 / len(members)
+    covariance_BB = moments.scatter_BB / (moments.count - 1)
+    return SpectralBasis(
+        mean_B=moments.mean_B,
+        axes_KB=means_KB,
+        variances_K=np.einsum("kb,bc,kc->k", means_KB, covariance_BB, means_KB),
+        total_variance=float(np.trace(covariance_BB)),
         whitening=0.5,
         count=moments.count,
     )

@@ -122,6 +122,8 @@ def test_a_failure_is_told_and_escaped() -> None:
 
 def test_the_markdown_table_has_a_row_for_each_arm() -> None:
     text = render_markdown(summary(PAIRS))
+    (pair,) = (line for line in text.splitlines() if line.startswith("| scene, random split |"))
+    assert "| resnet2d | 2 | 100 | 85.00 / 84.00 | 7.5 | 88.50 / 87.50 | 2 of 2 | 22.4×" in pair
     rows = [line for line in text.splitlines() if line.startswith("| resnet2d")]
     assert len(rows) == 2
     assert "| 22.4× (10×–50×) |" in rows[1]

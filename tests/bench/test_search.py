@@ -64,7 +64,7 @@ def test_lengths_are_compared_at_the_best_rate() -> None:
     assert shortest_length(score).rate == 3e-3
 
 
-def test_the_rate_is_chosen_again_at_the_length_found() -> None:
+def test_a_rate_is_chosen_at_every_length() -> None:
     def score(length: int, rate: float) -> float:
         best = 3e-3 if length == 30 else 1e-3
         return learning(9.0)(length, rate) - 0.01 * abs(math.log(rate / best))
@@ -72,6 +72,16 @@ def test_the_rate_is_chosen_again_at_the_length_found() -> None:
     found = shortest_length(score)
     assert found.epochs != 30
     assert found.rate == 1e-3
+
+
+def test_a_rate_that_suits_short_trainings_makes_no_baseline_seem_slow() -> None:
+    """At 3e-3, best for 30 epochs, 90 would seem far from 270; at its own rate it is not."""
+
+    def score(length: int, rate: float) -> float:
+        lost = {3e-3: 0.02 if length == 90 else 0.0, 1e-3: 0.1 if length == 30 else 0.0}
+        return learning(15.0)(length, rate) - lost.get(rate, 0.2)
+
+    assert shortest_length(score) == Found(90, 1e-3, capped=False)
 
 
 def test_a_baseline_that_always_fails_is_told() -> None:

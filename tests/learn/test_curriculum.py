@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -147,3 +148,16 @@ def test_an_unknown_curriculum_lists_the_known_ones() -> None:
 
 def test_odd_sizes_are_the_nearest() -> None:
     assert [odd(size) for size in (0.4, 1, 2, 4.95, 7.7, 10, 11)] == [1, 1, 3, 5, 7, 11, 11]
+
+
+def test_groups_keep_their_number() -> None:
+    coarse, fine = Stage(components=10, patch_size=3), Stage(components=20, patch_size=5)
+    with pytest.raises(SpecError, match="same number of groups in every stage"):
+        Curriculum(name="mine", stages=(coarse, fine), axis="groups")
+    same = replace(fine, components=10)
+    assert Curriculum(name="mine", stages=(coarse, same), axis="groups").axis == "groups"
+
+
+def test_an_unknown_axis_lists_the_known() -> None:
+    with pytest.raises(SpecError, match="bands, components, groups"):
+        Curriculum(name="mine", stages=(Stage(components=1, patch_size=1),), axis="pixels")

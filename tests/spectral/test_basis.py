@@ -7,7 +7,13 @@ import pytest
 from sklearn.decomposition import PCA
 
 from st_ray.errors import SpecError
-from st_ray.spectral.basis import BasisSpec, SpectralBasis, solve_basis, standardise_bands
+from st_ray.spectral.basis import (
+    BasisSpec,
+    SpectralBasis,
+    group_bands,
+    solve_basis,
+    standardise_bands,
+)
 from st_ray.spectral.moments import SpectralMoments, measure
 
 
@@ -112,3 +118,24 @@ def test_one_pixel_is_too_few() -> None:
 def test_a_bad_basis_spec_is_refused(bad: dict) -> None:
     with pytest.raises(SpecError, match="expected"):
         BasisSpec(**bad)
+
+
+def test_groups_are_standardised_means_of_neighbours(pixels: np.ndarray) -> None:
+    basis = group_bands(measure(pixels), 5)
+    means = np.stack(
+        [pixels[:, part].mean(1) for part in np.array_split(np.arange(12), 5)], axis=1
+    )
+    expected = (means - means.mean(0)) / means.std(0, ddof=1)
+    common = basis.project(pixels)[0] / expected[0]
+    np.testing.assert_allclose(basis.project(pixels), expected * common, rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(common, common[0], rtol=1e-3)
+
+
+def test_as_many_groups_as_bands_are_the_bands(pixels: np.ndarray) -> None:
+    groups, bands = group_bands(measure(pixels), 12), standardise_bands(measure(pixels))
+    np.testing.assert_allclose(groups.project(pixels), bands.project(pixels), atol=1e-5)
+
+
+def test_more_groups_than_bands_are_refused(pixels: np.ndarray) -> None:
+    with pytest.raises(SpecError, match="13 groups exceed the scene's 12 usable bands"):
+        group_bands(measure(pixels), 13)

@@ -7,6 +7,7 @@ from torch.nn import functional as F
 
 from st_ray.learn.backbones.layers import spectral_major
 from st_ray.learn.backbones.registry import register_backbone
+from st_ray.learn.presets import CurriculumShape, StageShape
 
 
 class Cnn1d(nn.Module):
@@ -48,8 +49,9 @@ class Cnn1d(nn.Module):
         "Classification', Journal of Sensors 2015, doi:10.1155/2015/258619"
     ),
     whitening=0.5,
-    full_epochs=270,
+    full_epochs=90,
     learning_rate=3e-3,
+    shape=CurriculumShape(0.58, (StageShape(66, 1.0, 1.0),), axis="groups"),
     growth=(
         "exact from any number of components (with a pool, from its multiples); a larger patch "
         "changes nothing, since only the centre pixel is read"
