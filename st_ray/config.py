@@ -80,6 +80,8 @@ class RunSpec:
         beta: Share of T0 to train, in (0, 1]; None takes the curriculum's own.
         train: The optimisation.
         cluster: Where to run.
+        patches: A folder (path or URI) of patches that `st-ray prepare` wrote for these settings,
+            in place of projecting tiles; None projects them.
         seed: Of split, initialisation, shuffles and dropout.
         map: Whether to predict the whole scene.
         out: Output directory; None makes a new one under runs/.
@@ -97,6 +99,7 @@ class RunSpec:
     beta: float | None = None
     train: TrainSpec = field(default_factory=TrainSpec)
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
+    patches: str | None = None
     seed: int = 0
     map: bool = True
     out: str | None = None

@@ -80,24 +80,25 @@ def _run(
 ) -> Report:
     spec = run.spec
     made = prepare(run, recipe, engine, folder, scene)
-    folder.begin(spec, made.curriculum)
-    made.split.save(folder.split)
+    known = made.known
+    folder.begin(spec, known.curriculum)
+    known.split.save(folder.split)
     outcome = _train(run, engine, made.job, made.data, folder)
-    bundle_model(spec, made.scene, made.basis, made.job, made.curriculum.name, folder)
+    bundle_model(spec, known.scene, known.basis, made.job, known.curriculum.name, folder)
     class_map = None
     if spec.map:
         with run.clock("map"):
             class_map = predict_scene(
-                engine, made.scene, folder, made.tiles, spec.tiles.side, recipe.own_build
+                engine, known.scene, folder, known.tiles, spec.tiles.side, recipe.own_build
             )
     result = RunResult(
-        scene=made.scene,
-        verdict=made.verdict,
-        notes=(*made.notes, *run.notes),
-        split=made.split,
-        curriculum=made.curriculum,
+        scene=known.scene,
+        verdict=known.verdict,
+        notes=(*known.notes, *run.notes),
+        split=known.split,
+        curriculum=known.curriculum,
         stages=made.job.stages,
-        basis=made.basis,
+        basis=known.basis,
         outcome=outcome,
         seconds=run.totals(),
         workers=engine.workers,
@@ -109,9 +110,9 @@ def _run(
     write_report(
         report,
         class_map=class_map,
-        labels=made.scene.labels,
-        parts=made.split.parts,
-        false_colour=_picture(made.scene),
+        labels=known.scene.labels,
+        parts=known.split.parts,
+        false_colour=_picture(known.scene),
         out=folder.path,
     )
     return report

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from st_ray.config import RunSpec
 from st_ray.engine import Engine
 from st_ray.events import Fanout
+from st_ray.feed import ingest, kept_patches, made_of
 from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.curriculum import Curriculum, PlannedStage
 from st_ray.learn.curriculum import plan as plan_stages
@@ -27,7 +28,6 @@ from st_ray.spectral.tiles import Tile, plan_tiles
 from st_ray.steps import (
     check_samples,
     fit_basis,
-    ingest,
     inspect_bands,
     labelled_tiles,
     prepare_job,
@@ -117,8 +117,8 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """All that comes before training.
+class Measured:
+    """What is known of a scene before a tile is projected.
 
     Attributes:
         scene: Without bad bands.
@@ -127,9 +127,8 @@ class Prepared:
         tiles: The whole plan.
         split: Which pixels do what.
         curriculum: As named.
+        stages: As planned.
         basis: As solved.
-        job: What to train.
-        data: The projected tiles, or how each worker makes its own.
     """
 
     scene: Scene
@@ -138,13 +137,39 @@ class Prepared:
     tiles: tuple[Tile, ...]
     split: Split
     curriculum: Curriculum
+    stages: tuple[PlannedStage, ...]
     basis: SpectralBasis
+
+    def plan(self, side: int) -> StackPlan:
+        """How the tiles that hold labels are projected, with a margin for the largest patch."""
+        return StackPlan(
+            cube=self.scene.cube,
+            basis=self.basis,
+            tiles=labelled_tiles(self.tiles, self.scene.labels),
+            side=side,
+            halo=self.curriculum.patch_size // 2,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that comes before training.
+
+    Attributes:
+        known: Of the scene.
+        job: What to train.
+        data: The projected tiles, or how each worker makes its own.
+    """
+
+    known: Measured
     job: Job
     data: TileStack | StackPlan
 
 
-def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: Scene) -> Prepared:
-    """From an opened scene to what a training worker needs.
+def measure_scene(
+    run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: Scene
+) -> Measured:
+    """Bands, split and spectral statistics of an opened scene.
 
     Raises:
         StRayError: Bad input, in one line.
@@ -157,21 +182,40 @@ def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: 
         split = split_labels(scene.labels, spec.split, spec.seed, curriculum.patch_size)
         check_samples(split, engine.workers)
         basis = fit_basis(engine, scene, split, tiles, curriculum, stages, spec)
-    with run.clock("ingest"):
-        held = labelled_tiles(tiles, scene.labels)
-        job = prepare_job(recipe, spec, scene, split, curriculum, stages, held, folder)
-        plan = StackPlan(
-            cube=scene.cube, basis=basis, tiles=held, side=spec.tiles.side, halo=job.halo
-        )
-        job, data = ingest(engine, plan, job, spec)
-    return Prepared(
+    return Measured(
         scene=scene,
         verdict=verdict,
         notes=notes,
         tiles=tiles,
         split=split,
         curriculum=curriculum,
+        stages=stages,
         basis=basis,
-        job=job,
-        data=data,
     )
+
+
+def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: Scene) -> Prepared:
+    """From an opened scene to what a training worker needs.
+
+    Raises:
+        StRayError: Bad input, in one line.
+    """
+    spec = run.spec
+    known = measure_scene(run, recipe, engine, folder, scene)
+    with run.clock("ingest"):
+        plan = known.plan(spec.tiles.side)
+        job = prepare_job(
+            recipe,
+            spec,
+            known.scene,
+            known.split,
+            known.curriculum,
+            known.stages,
+            plan.tiles,
+            folder,
+        )
+        if spec.patches is None:
+            job, data = ingest(engine, plan, job, spec)
+        else:
+            job, data = kept_patches(job, made_of(spec, known.curriculum, known.split), spec)
+    return Prepared(known=known, job=job, data=data)

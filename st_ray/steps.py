@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 
 import numpy as np
 import torch
@@ -18,19 +17,17 @@ from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.curriculum import Curriculum, PlannedStage
 from st_ray.learn.job import Job
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.placement import plan_shards
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe
 from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
 from st_ray.spectral.basis import SpectralBasis, group_bands, solve_basis, standardise_bands
-from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.moments import SpectralMoments, merge_all
 from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
-from st_ray.spectral.patches import TileStack, select_samples
+from st_ray.spectral.patches import select_samples
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import Split
 from st_ray.spectral.tiles import Tile
-from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles
+from st_ray.spectral.work import MeasureTiles, SurveyTiles
 
 
 def check_samples(split: Split, workers: int) -> None:
@@ -98,41 +95,6 @@ def fit_basis(
     return solve_basis(moments, rank, whitening=spec.basis.exponent)
 
 
-def ingest(
-    engine: Engine, plan: StackPlan, job: Job, spec: RunSpec
-) -> tuple[Job, TileStack | StackPlan]:
-    """Project the tiles for all workers, or leave each worker its own to project.
-
-    Returns:
-        The job, which says which tiles are whose; what to train on.
-
-    Raises:
-        SpecError: The tiles cannot be shared out.
-    """
-    placement = spec.cluster.placement
-    if placement == "auto":
-        fits = len(plan.tiles) * plan.tile_bytes <= engine.memory
-        placement = "replicate" if fits else "shard"
-    if placement == "replicate":
-        return job, project_tiles(engine, plan)
-    rows_N = job.train_samples.centres_N2[:, 0]
-    weights_T = np.bincount(rows_N // plan.edge, minlength=len(plan.tiles))
-    steps = -(-len(rows_N) // min(stage.batch_size for stage in job.stages))
-    shards = plan_shards(weights_T.tolist(), max(1, engine.workers), steps)
-    return replace(job, shards=shards), plan
-
-
-def project_tiles(engine: Engine, plan: StackPlan) -> TileStack:
-    """Project every tile, with its halo, into one stack."""
-    place = {tile.index: position for position, tile in enumerate(plan.tiles)}
-    rank, edge = plan.basis.rank, plan.edge
-    values = np.empty((len(plan.tiles), edge, edge, rank), dtype=np.float32)
-    for part in engine.map_tiles(ProjectTiles(plan), plan.tiles, plan.side):
-        for index, values_EEK in zip(part["index"], part["values"], strict=True):
-            values[place[int(index)]] = values_EEK
-    return TileStack(values_REK=values.reshape(-1, edge, rank), halo=plan.halo)
-
-
 def labelled_tiles(tiles: Sequence[Tile], labels_HW: NDArray[np.int32]) -> tuple[Tile, ...]:
     """The tiles whose core holds a labelled pixel."""
     return tuple(tile for tile in tiles if labels_HW[tile.rows, tile.cols].any())
@@ -169,8 +131,8 @@ def prepare_job(
             stages,
             curriculum.axis,
             split.labels_sha256,
-            _digest(split.parts),
-            _digest(_some_spectra(scene, split)),
+            digest(split.parts),
+            digest(_some_spectra(scene, split)),
             recipe.identities,
         ),
         folder=folder.checkpoints,
@@ -189,7 +151,8 @@ def _some_spectra(scene: Scene, split: Split, most: int = 64) -> NDArray[np.floa
     return np.concatenate(windows).reshape(len(windows), -1)
 
 
-def _digest(array: NDArray[np.generic]) -> str:
+def digest(array: NDArray[np.generic]) -> str:
+    """SHA-256 of an array's bytes."""
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 

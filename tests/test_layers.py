@@ -19,8 +19,10 @@ LAYERS = [
     ("compose", "output", "engine"),
     ("cluster", "recipe"),
     ("steps",),
+    ("feed",),
     ("prepare",),
-    ("pipeline", "bench"),
+    ("pipeline", "keep", "bench"),
+    ("lists",),
     ("cli",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

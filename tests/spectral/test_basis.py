@@ -122,9 +122,7 @@ def test_a_bad_basis_spec_is_refused(bad: dict) -> None:
 
 def test_groups_are_standardised_means_of_neighbours(pixels: np.ndarray) -> None:
     basis = group_bands(measure(pixels), 5)
-    means = np.stack(
-        [pixels[:, part].mean(1) for part in np.array_split(np.arange(12), 5)], axis=1
-    )
+    means = np.stack([pixels[:, part].mean(1) for part in np.array_split(np.arange(12), 5)], axis=1)
     expected = (means - means.mean(0)) / means.std(0, ddof=1)
     common = basis.project(pixels)[0] / expected[0]
     np.testing.assert_allclose(basis.project(pixels), expected * common, rtol=1e-3, atol=1e-3)
