@@ -22,7 +22,7 @@ from st_ray.learn.outcome import Outcome
 from st_ray.output import RunFolder, find_folder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import Recipe, fill_in, settle_recipe
-from st_ray.report import Report, false_colour, write_report
+from st_ray.report import Report, false_colour, thinning, write_report
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene, open_scene
@@ -119,8 +119,12 @@ def _run(
 
 
 def _picture(scene: Scene) -> NDArray[np.uint8]:
-    everything = slice(None)
-    return false_colour(scene.cube.select(scene.false_colour).read(everything, everything))
+    bands, step = scene.cube.select(scene.false_colour), thinning(scene.labels.shape)
+    if step == 1:
+        return false_colour(bands.read(slice(None), slice(None)))
+    rows = range(0, scene.labels.shape[0], step)
+    lines = [bands.read(slice(row, row + 1), slice(None))[:, ::step] for row in rows]
+    return false_colour(np.concatenate(lines))
 
 
 def _train(

@@ -20,6 +20,7 @@ from st_ray.spectral.labels import read_labels, without_classes
 from st_ray.spectral.mosaic import lay_labels, lay_out, match_files
 from st_ray.spectral.registry import locate, recognise
 
+_ROWS = 1024
 _CUBE = Wanted(what="cube", ndim=3, option="scene.cube_key")
 
 
@@ -75,12 +76,16 @@ class Scene:
     @property
     def classes(self) -> tuple[int, ...]:
         """Ids that have a labelled pixel, ascending; not necessarily contiguous."""
-        return tuple(int(index) for index in np.unique(self.labels) if index != 0)
+        return tuple(sorted(self.class_names))
 
     def relabel(self, labels_HW: NDArray[np.int32]) -> Scene:
         """The same scene with other labels; class names follow."""
-        present = [int(index) for index in np.unique(labels_HW) if index != 0]
-        names = {index: self.class_names.get(index, f"class {index}") for index in present}
+        present: set[int] = set()
+        for top in range(0, len(labels_HW), _ROWS):  # a sorted copy of it all may be too large
+            present.update(np.unique(labels_HW[top : top + _ROWS]).tolist())
+        names = {
+            index: self.class_names.get(index, f"class {index}") for index in sorted(present - {0})
+        }
         return replace(self, labels=labels_HW, class_names=names)
 
 
