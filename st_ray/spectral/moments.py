@@ -28,8 +28,10 @@ Precision = Literal["fast", "exact"]
 TYPES = {"fast": np.float32, "exact": np.float64}
 # What is centred and multiplied at once: little enough for a processor's cache.
 _BLOCK_BYTES = 3 << 20
-# Every so many of them are averaged to centre them all.
+# Every so many of a block's pixels are averaged to centre them all.
 _STRIDE = 32
+# Blocks whose shifts are held before they are made good.
+_HELD = 1024
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -133,41 +135,82 @@ def _measure_blocks(
     bands = pixels_NB.shape[1]
     rows = block_rows(bands, precision)
     buffer_nB = np.empty((min(rows, len(pixels_NB)), bands), TYPES[precision])
-    total = SpectralMoments.empty(bands)
+    sums, total = _Sums(bands), SpectralMoments.empty(bands)
     for start in range(0, len(pixels_NB), rows):
         span = slice(start, start + rows)
         block_nB = pixels_NB[span]
-        chosen_n = None if chosen_N is None else chosen_N[span]
-        total = total.merge(_measure_block(block_nB, chosen_n, buffer_nB[: len(block_nB)]))
-    return total
+        sums.add(block_nB, None if chosen_N is None else chosen_N[span], buffer_nB[: len(block_nB)])
+        if len(sums.counts) == _HELD:
+            sums, total = _Sums(bands), total.merge(sums.moments())
+    return total.merge(sums.moments())
 
 
-def _measure_block(
-    block_nB: NDArray[np.number], chosen_n: NDArray[np.bool_] | None, centred_nB: NDArray[Any]
-) -> SpectralMoments:
-    """Moments of a block; `centred_nB` is written over."""
-    few_fB = (block_nB if chosen_n is None else block_nB[chosen_n])[::_STRIDE]
-    few_fB = np.asarray(few_fB, dtype=np.float64)
+class _Sums:
+    """Sums over blocks, each centred in its own way; what that shifts is made good once.
+
+    Merging block by block would cost about as much as centring.
+    """
+
+    def __init__(self, bands: int) -> None:
+        self.products_BB = np.zeros((bands, bands))
+        self.counts: list[int] = []
+        self.shifts: list[Float] = []
+        self.rests: list[Float] = []
+
+    def add(
+        self,
+        block_nB: NDArray[np.number],
+        chosen_n: NDArray[np.bool_] | None,
+        centred_nB: NDArray[Any],
+    ) -> None:
+        """Add a block; `centred_nB` is written over."""
+        kind, (count, bands) = centred_nB.dtype, block_nB.shape
+        shift_B = _rough_mean(block_nB, chosen_n).astype(kind)
+        np.subtract(block_nB, shift_B, out=centred_nB, casting="unsafe")
+        left_out_n = None if chosen_n is None else ~chosen_n
+        ones_n = np.ones(count, kind)
+        rest_B = ones_n @ centred_nB if left_out_n is None else np.full(bands, np.nan)
+        if not np.isfinite(rest_B).all():  # a sum is finite only if all of it is
+            left_out_n = _left_out(centred_nB, left_out_n)
+            centred_nB[left_out_n] = 0.0
+            count -= int(left_out_n.sum())
+            rest_B = ones_n @ centred_nB
+        if count == 0:
+            return
+        self.products_BB += centred_nB.T @ centred_nB
+        self.counts.append(count)
+        self.shifts.append(shift_B.astype(np.float64))
+        self.rests.append(rest_B.astype(np.float64) / count)
+
+    def moments(self) -> SpectralMoments:
+        """Of all blocks so far (Chan et al. 1983, for any number of parts at once)."""
+        if not self.counts:
+            return SpectralMoments.empty(len(self.products_BB))
+        counts_P = np.array(self.counts, dtype=np.float64)
+        rests_PB = np.array(self.rests)
+        means_PB = np.array(self.shifts) + rests_PB
+        mean_B = counts_P @ means_PB / counts_P.sum()
+        apart_PB = means_PB - mean_B
+        scatter_BB = self.products_BB - (rests_PB.T * counts_P) @ rests_PB
+        scatter_BB += (apart_PB.T * counts_P) @ apart_PB
+        return SpectralMoments(count=sum(self.counts), mean_B=mean_B, scatter_BB=scatter_BB)
+
+
+def _rough_mean(block_nB: NDArray[np.number], chosen_n: NDArray[np.bool_] | None) -> Float:
+    """What a few of the pixels that count average to, or zeros if none of those is finite."""
+    rows_n = np.arange(len(block_nB)) if chosen_n is None else np.flatnonzero(chosen_n)
+    few_fB = np.asarray(block_nB[rows_n[::_STRIDE]], dtype=np.float64)
     few_fB = few_fB[np.isfinite(few_fB).all(axis=1)]
-    count, bands = block_nB.shape
-    shift_B = (few_fB.mean(axis=0) if len(few_fB) else np.zeros(bands)).astype(centred_nB.dtype)
-    np.subtract(block_nB, shift_B, out=centred_nB, casting="unsafe")
-    left_out_n = ~np.isfinite(centred_nB @ np.ones(bands, centred_nB.dtype))
-    if left_out_n.any():  # or a sum of large numbers was too large
-        left_out_n[left_out_n] = ~np.isfinite(centred_nB[left_out_n]).all(axis=1)
-    if chosen_n is not None:
-        left_out_n |= ~chosen_n
-    if left_out_n.any():
-        centred_nB[left_out_n] = 0.0
-        count -= int(left_out_n.sum())
-    if count == 0:
-        return SpectralMoments.empty(bands)
-    rest_B = (np.ones(len(block_nB), centred_nB.dtype) @ centred_nB).astype(np.float64) / count
-    scatter_BB = (centred_nB.T @ centred_nB).astype(np.float64)
-    scatter_BB -= count * np.outer(rest_B, rest_B)
-    return SpectralMoments(
-        count=count, mean_B=shift_B.astype(np.float64) + rest_B, scatter_BB=scatter_BB
+    return few_fB.mean(axis=0) if len(few_fB) else np.zeros(block_nB.shape[1])
+
+
+def _left_out(centred_nB: NDArray[Any], left_out_n: NDArray[np.bool_] | None) -> NDArray[np.bool_]:
+    """The pixels of a block that do not count: not chosen, or with a value that is not finite."""
+    odd_n: NDArray[np.bool_] = ~np.isfinite(
+        centred_nB @ np.ones(centred_nB.shape[1], centred_nB.dtype)
     )
+    odd_n[odd_n] = ~np.isfinite(centred_nB[odd_n]).all(axis=1)  # or a sum was too large
+    return odd_n if left_out_n is None else odd_n | left_out_n
 
 
 def merge_all(parts: Iterable[SpectralMoments]) -> SpectralMoments:
