@@ -19,7 +19,7 @@ LAYERS = [
     ("compose", "output", "engine"),
     ("cluster", "recipe"),
     ("steps",),
-    ("feed",),
+    ("feed", "forecast"),
     ("prepare",),
     ("pipeline", "keep", "bench"),
     ("lists",),

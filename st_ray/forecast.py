@@ -1,0 +1,235 @@
+"""What a run will take: seconds, memory, object store and network, from a short calibration.
+
+A cost model of a few terms, each a rate measured on this machine times an amount that follows
+from the plan: all pixels are surveyed and measured once, tiles with labels are projected, samples
+are trained epoch by epoch and exchanged gradients cross the network. What it leaves out (Ray's
+start, imports, the report) is a constant, measured by `st-ray bench tax`.
+
+Shape letters: B bands, K components, E padded tile edge.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from st_ray.learn.curriculum import PlannedStage
+from st_ray.spectral.bands import survey_bands
+from st_ray.spectral.basis import solve_basis
+from st_ray.spectral.moments import Precision, measure
+from st_ray.spectral.synthetic import SyntheticSpec, make_rows
+
+_GB = 1e9
+_SIDE = 256  # of the scene that rates are measured on
+_LABEL_BYTES = 4 + 1 + 4  # the driver's label raster, split and map, a pixel
+_SYNC_S = 0.002  # a collective of a few bytes over gloo, whatever it carries
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """What is to be done.
+
+    Attributes:
+        pixels: Of all scenes.
+        bands: B.
+        value_bytes: Of a value on disk.
+        tiles: That hold a labelled pixel.
+        side: Of a tile's core, pixels.
+        halo: Margin around it.
+        samples: Training pixels, repeats counted.
+        scored: Validation pixels, scored every epoch.
+        stages: As planned.
+        parameters: Weights of the model.
+        batch_norms: Layers that exchange statistics.
+    """
+
+    pixels: float
+    bands: int
+    value_bytes: int = 2
+    tiles: float
+    side: int = 64
+    halo: int = 5
+    samples: float
+    scored: float
+    stages: tuple[PlannedStage, ...]
+    parameters: int
+    batch_norms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machines:
+    """What there is.
+
+    Attributes:
+        nodes: Machines.
+        cores: CPU cores of each.
+        workers: Training workers of all.
+        memory: Bytes of each node.
+        store: Bytes of each node's object store.
+        network: Bytes a second between two nodes.
+        disk: Bytes a second that a node reads; None: what the calibration saw.
+    """
+
+    nodes: int
+    cores: int
+    workers: int
+    memory: float
+    store: float
+    network: float = 1.25e9
+    disk: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rates:
+    """What was measured, seconds on one core.
+
+    Attributes:
+        survey: Of a pixel: reading from memory and finding bad bands.
+        moments: Of a pixel.
+        project: Of a pixel of a padded tile.
+        train: Of a training sample, by stage.
+        score: Of a scored sample, by stage.
+    """
+
+    survey: float
+    moments: float
+    project: float
+    train: tuple[float, ...]
+    score: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What a run will take.
+
+    Attributes:
+        seconds: By phase.
+        driver_memory: Bytes that the driver needs.
+        stack: Bytes of all projected tiles.
+        node_memory: Bytes that a node needs for tiles, by placement.
+        node_store: Bytes of a node's object store, by placement.
+        network: Bytes that cross between nodes, by phase.
+        breaks: What does not fit, in words; the tightest first.
+    """
+
+    seconds: dict[str, float]
+    driver_memory: float
+    stack: float
+    node_memory: dict[str, float]
+    node_store: dict[str, float]
+    network: dict[str, float]
+    breaks: tuple[str, ...]
+
+
+def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
+    """Put rates and amounts together.
+
+    Survey and moments each read everything once; the slower of disk and cores counts.
+    """
+    cores = machines.nodes * machines.cores
+    read = work.pixels * work.bands * work.value_bytes
+    disk = 0.0 if machines.disk is None else read / (machines.disk * machines.nodes)
+    edge = work.side + 2 * work.halo
+    rank = max(stage.components for stage in work.stages)
+    stack = work.tiles * edge**2 * rank * 4.0
+    workers = max(1, machines.workers)
+    steps = sum(stage.epochs * work.samples / stage.batch_size for stage in work.stages)
+    training = scoring = 0.0
+    for stage, train, score in zip(work.stages, rates.train, rates.score, strict=True):
+        training += stage.epochs * work.samples * train / workers
+        scoring += stage.epochs * work.scored * score / workers
+    exchanged = 2.0 * 4.0 * work.parameters * steps * (workers - 1)
+    between = exchanged if machines.nodes > 1 else 0.0
+    collectives = steps * _SYNC_S * (1 + 2 * work.batch_norms) if workers > 1 else 0.0
+    seconds = {
+        "survey": max(work.pixels * rates.survey / cores, disk),
+        "moments": max(work.pixels * rates.moments / cores, disk),
+        "ingest": work.tiles * edge**2 * rates.project / cores,
+        "training": training,
+        "collectives": collectives + between / (machines.network * machines.nodes),
+        "scoring": scoring,
+    }
+    network = {
+        "moments": 8.0 * work.bands**2 * 4 * cores if machines.nodes > 1 else 0.0,
+        "tiles, replicated": stack * (machines.nodes - 1),
+        "gradients": between,
+    }
+    node_memory = {"replicate": stack, "shard": stack / machines.nodes}
+    node_store = {"replicate": stack, "shard": 0.0}
+    driver = work.pixels * _LABEL_BYTES
+    limits = (
+        ("the driver's label rasters", driver, machines.memory),
+        ("replicated tiles in a node's object store", stack, 0.3 * machines.store),
+        ("a node's shard of the tiles, in memory", stack / machines.nodes, 0.25 * machines.memory),
+    )
+    tight = sorted(
+        ((need / have, name, need, have) for name, need, have in limits if need > have),
+        reverse=True,
+    )
+    breaks = tuple(
+        f"{name}: {need / _GB:.1f} GB, {have / _GB:.1f} GB at hand" for _, name, need, have in tight
+    )
+    return Forecast(
+        seconds=seconds,
+        driver_memory=driver,
+        stack=stack,
+        node_memory=node_memory,
+        node_store=node_store,
+        network=network,
+        breaks=breaks,
+    )
+
+
+def calibrate(
+    work: Workload,
+    precision: Precision,
+    sample: Callable[[int, int, bool], float],
+    rounds: int = 3,
+) -> Rates:
+    """Measure the rates on this machine, on one thread, in some seconds.
+
+    Args:
+        work: Its bands, halo and stages.
+        precision: Of the moments.
+        sample: Seconds of a sample of (components, patch size), trained or only scored.
+        rounds: Times that each is measured; the median counts.
+    """
+    spec = SyntheticSpec(height=_SIDE, width=_SIDE, bands=work.bands, seed=0)
+    stored_HWB, labels_HW = make_rows(spec, range(_SIDE))
+    pixels = _SIDE**2
+
+    def survey() -> None:
+        survey_bands(stored_HWB.astype(np.float32), labels_HW.astype(np.int32), (0, 0))
+
+    values_NB = stored_HWB.astype(np.float32).reshape(pixels, work.bands)
+    rank = min(work.bands, max(stage.components for stage in work.stages))
+    basis = solve_basis(measure(values_NB), rank, whitening=0.5)
+    return Rates(
+        survey=_clock(survey, rounds) / pixels,
+        moments=_clock(
+            lambda: measure(stored_HWB.astype(np.float32).reshape(pixels, -1), precision=precision),
+            rounds,
+        )
+        / pixels,
+        project=_clock(lambda: basis.project(stored_HWB.astype(np.float32)), rounds) / pixels,
+        train=_by_stage(work.stages, lambda k, side: sample(k, side, True)),
+        score=_by_stage(work.stages, lambda k, side: sample(k, side, False)),
+    )
+
+
+def _by_stage(
+    stages: Sequence[PlannedStage], sample: Callable[[int, int], float]
+) -> tuple[float, ...]:
+    return tuple(sample(stage.components, stage.patch_size) for stage in stages)
+
+
+def _clock(work: Callable[[], object], rounds: int) -> float:
+    spent = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - begun)
+    return float(np.median(spent))
