@@ -88,7 +88,7 @@ def test_a_submitted_training_job_succeeds(head, scene_files, tmp_path: Path) ->
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     report = json.loads((tmp_path / "out" / "report.json").read_text())
     assert report["workers"] == 2
-    assert "epoch 3/3" in done.stdout
+    assert "epoch 4/4" in done.stdout
 
 
 def test_a_job_with_bad_input_fails_in_one_line(head, scene_files) -> None:
