@@ -16,6 +16,7 @@ import typer
 from st_ray.bench.command import bench
 from st_ray.errors import StRayError
 from st_ray.lists import backbones, curricula, scenes, screen
+from st_ray.options import option
 
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
@@ -87,10 +88,6 @@ def _root(
         raise typer.Exit(2)
 
 
-def _option(what: str, default: str, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=what, show_default=default, metavar=metavar)
-
-
 @app.command()
 def train(
     scene: Annotated[
@@ -103,21 +100,21 @@ def train(
     ] = None,
     labels: Annotated[
         str | None,
-        _option(
+        option(
             "Label raster of class ids (.mat, .npy, .npz, .tif, .png); 0 = unlabelled.",
             "the scene's own",
         ),
     ] = None,
     backbone: Annotated[
         str | None,
-        _option("A backbone (see `st-ray backbones`) or package.module:function.", "resnet2d"),
+        option("A backbone (see `st-ray backbones`) or package.module:function.", "resnet2d"),
     ] = None,
     curriculum: Annotated[
-        str | None, _option("A curriculum (see `st-ray curricula`) or a .toml file.", "default")
+        str | None, option("A curriculum (see `st-ray curricula`) or a .toml file.", "default")
     ] = None,
     split: Annotated[
         str | None,
-        _option(
+        option(
             "random (stratified), disjoint (spatial blocks with a guard band), or a mask file of "
             "training pixels.",
             "random",
@@ -125,45 +122,45 @@ def train(
     ] = None,
     train_fraction: Annotated[
         float | None,
-        _option("Share of labelled pixels to train on, 0 to 1 (random, disjoint).", "0.1"),
+        option("Share of labelled pixels to train on, 0 to 1 (random, disjoint).", "0.1"),
     ] = None,
     patch_size: Annotated[
-        int | None, _option("Full neighbourhood B, pixels on a side, odd.", "11")
+        int | None, option("Full neighbourhood B, pixels on a side, odd.", "11")
     ] = None,
     basis_pixels: Annotated[
         str | None,
-        _option("Pixels the spectral basis is fitted on: train, or all of the scene's.", "train"),
+        option("Pixels the spectral basis is fitted on: train, or all of the scene's.", "train"),
     ] = None,
     epochs: Annotated[
-        int | None, _option("T0, the epochs of a full run.", "the backbone's own")
+        int | None, option("T0, the epochs of a full run.", "the backbone's own")
     ] = None,
     beta: Annotated[
-        float | None, _option("Share of T0 to train, in (0, 1].", "the curriculum's own")
+        float | None, option("Share of T0 to train, in (0, 1].", "the curriculum's own")
     ] = None,
-    lr: Annotated[float | None, _option("Peak learning rate.", "the backbone's own")] = None,
+    lr: Annotated[float | None, option("Peak learning rate.", "the backbone's own")] = None,
     batch_size: Annotated[
-        int | None, _option("Global batch over all workers, samples.", "64")
+        int | None, option("Global batch over all workers, samples.", "64")
     ] = None,
     seed: Annotated[
-        int | None, _option("Of split, initialisation, shuffles and dropout; 0 or more.", "0")
+        int | None, option("Of split, initialisation, shuffles and dropout; 0 or more.", "0")
     ] = None,
     workers: Annotated[
         int | None,
-        _option(
+        option(
             "Ray Train workers (processes); 0 trains in this process without Ray.",
             "one per GPU, or 2",
         ),
     ] = None,
-    device: Annotated[str | None, _option("auto, cpu or cuda.", "auto")] = None,
-    out: Annotated[str | None, _option("Output directory.", "a new one under runs/")] = None,
+    device: Annotated[str | None, option("auto, cpu or cuda.", "auto")] = None,
+    out: Annotated[str | None, option("Output directory.", "a new one under runs/")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     config: Annotated[
         Path | None,
-        _option("Run file (TOML), such as a run's run.toml; options given here win.", "none"),
+        option("Run file (TOML), such as a run's run.toml; options given here win.", "none"),
     ] = None,
     set_: Annotated[
         list[str] | None,
-        _option(
+        option(
             "Any other setting of a run file, such as split.guard=7 (pixels); repeatable.",
             "none",
             "--set",
@@ -241,16 +238,16 @@ def prepare(
         ),
     ] = None,
     out: Annotated[
-        str, _option("Folder or URI (s3://, gs://) of the patches.", "patches")
+        str, option("Folder or URI (s3://, gs://) of the patches.", "patches")
     ] = "patches",
-    labels: Annotated[str | None, _option("Label raster of class ids.", "the scene's own")] = None,
-    workers: Annotated[int | None, _option("0: in this process, without Ray.", "on Ray")] = None,
+    labels: Annotated[str | None, option("Label raster of class ids.", "the scene's own")] = None,
+    workers: Annotated[int | None, option("0: in this process, without Ray.", "on Ray")] = None,
     config: Annotated[
-        Path | None, _option("Run file (TOML); options given here win.", "none")
+        Path | None, option("Run file (TOML); options given here win.", "none")
     ] = None,
     set_: Annotated[
         list[str] | None,
-        _option(
+        option(
             "Any other setting of a run file, such as patch_size=9; repeatable.",
             "none",
             "--set",

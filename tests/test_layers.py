@@ -11,7 +11,7 @@ import st_ray
 
 ROOT = Path(st_ray.__file__).parent
 LAYERS = [
-    ("errors",),
+    ("errors", "options"),
     ("spectral",),
     ("learn",),
     ("config", "events"),

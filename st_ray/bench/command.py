@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from st_ray.bench.dataplane import patches, pca, scale, tax
+from st_ray.options import option
 
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
@@ -22,30 +23,26 @@ for command in (pca, patches, tax, scale):
     bench.command()(command)
 
 
-def _option(what: str, default: str | bool, *names: str, metavar: str | None = None) -> Any:
-    return typer.Option(*names, help=what, show_default=default, metavar=metavar)
-
-
 @bench.command()
 def training(
     scene: Annotated[
         list[str] | None,
-        _option("A registered scene or the path of a cube; repeatable.", "indian_pines"),
+        option("A registered scene or the path of a cube; repeatable.", "indian_pines"),
     ] = None,
     split: Annotated[
         list[str] | None,
-        _option("random, disjoint, or a mask file; repeatable.", "random"),
+        option("random, disjoint, or a mask file; repeatable.", "random"),
     ] = None,
     backbone: Annotated[
-        list[str] | None, _option("A registered backbone, or all; repeatable.", "resnet2d")
+        list[str] | None, option("A registered backbone, or all; repeatable.", "resnet2d")
     ] = None,
     arm: Annotated[
         list[str] | None,
-        _option("An arm beside full, or all; repeatable (a wrong name lists them).", "default"),
+        option("An arm beside full, or all; repeatable (a wrong name lists them).", "default"),
     ] = None,
     labels: Annotated[
         str | None,
-        _option("Label raster of the scene, where it is not registered.", "the scene's own"),
+        option("Label raster of the scene, where it is not registered.", "the scene's own"),
     ] = None,
     seeds: Annotated[
         str, typer.Option(help="A number of seeds (from 0), or seeds with commas: 10,11,12.")
@@ -53,23 +50,23 @@ def training(
     threads: Annotated[int, typer.Option(help="CPU threads of every run.")] = 1,
     jobs: Annotated[int, typer.Option(help="Runs at a time, each on cores of its own.")] = 1,
     full_epochs: Annotated[
-        int | None, _option("T0, epochs of the arm full.", "searched on validation pixels")
+        int | None, option("T0, epochs of the arm full.", "searched on validation pixels")
     ] = None,
     longest: Annotated[
         int, typer.Option(help="Epochs that the search for T0 tries at most.")
     ] = 270,
     lr: Annotated[
-        float | None, _option("Learning rate of every arm.", "searched for each arm")
+        float | None, option("Learning rate of every arm.", "searched for each arm")
     ] = None,
     tuning_seed: Annotated[int, typer.Option(help="Seed of the searches.")] = 1000,
     max_hours: Annotated[
         float | None,
-        _option("Begin no measurement after that; repeat the command to go on.", "no limit"),
+        option("Begin no measurement after that; repeat the command to go on.", "no limit"),
     ] = None,
     out: Annotated[str, typer.Option(help="Directory of the results.")] = "runs/bench",
     set_: Annotated[
         list[str] | None,
-        _option(
+        option(
             "A setting of all runs, such as patch_size=9; repeatable.",
             "none",
             "--set",

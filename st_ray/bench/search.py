@@ -78,7 +78,7 @@ def shortest_length(score: ScoreLength, longest: int = 270) -> Found:
 
     def value(length: int, start: float) -> float:
         rates[length] = choose_rate(lambda rate: score(length, rate), start)
-        known[length] = max(score(length, rates[length]), known.get(length, float("-inf")))
+        known[length] = score(length, rates[length])
         return known[length]
 
     def improves(length: int) -> bool:
@@ -97,7 +97,7 @@ def shortest_length(score: ScoreLength, longest: int = 270) -> Found:
         value(RATIO * length, rates[length])
         length *= RATIO
     shorter = round(length / RATIO**0.5)
-    while shorter >= _LEAST_LENGTH:
+    while shorter >= _LEAST_LENGTH and shorter not in known:  # a known one was too short
         higher = RATES[min(RATES.index(rates[length]) + 1, len(RATES) - 1)]
         if value(shorter, higher) < plateau(shorter) - PLATEAU:
             break

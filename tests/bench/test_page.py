@@ -48,9 +48,7 @@ def summary(rows: list[dict]) -> dict:
     return summarise(
         rows,
         scenes=("scene",),
-        searched={
-            ("scene", "resnet2d"): {"full_epochs": 30, "capped": False, "rates": {"full": 1e-3}}
-        },
+        searched={("scene", "resnet2d"): FOUND},
         configurations=7,
         versions={"torch": "2.13"},
     )
