@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from st_ray.ahead import plan
 from st_ray.bench.command import bench
 from st_ray.errors import StRayError
 from st_ray.lists import backbones, curricula, scenes, screen
-from st_ray.options import option
+from st_ray.options import Assignments, Config, Verbose, option, settle_spec
 
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
@@ -154,20 +155,9 @@ def train(
     device: Annotated[str | None, option("auto, cpu or cuda.", "auto")] = None,
     out: Annotated[str | None, option("Output directory.", "a new one under runs/")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    config: Annotated[
-        Path | None,
-        option("Run file (TOML), such as a run's run.toml; options given here win.", "none"),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        option(
-            "Any other setting of a run file, such as split.guard=7 (pixels); repeatable.",
-            "none",
-            "--set",
-            metavar="KEY=VALUE",
-        ),
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages.")] = False,
+    config: Config = None,
+    set_: Assignments = None,
+    verbose: Verbose = False,
 ) -> None:
     """Train a classifier; write scores, class map, report and model to the output directory."""
     given = {
@@ -188,23 +178,12 @@ def train(
         "cluster.device": device,
         "out": out,
     }
-    spec = _settle(given, config, set_ or [], out if resume else None)
+    from st_ray.config import RUN_FILE
+
+    if config is None and resume and out and (Path(out) / RUN_FILE).is_file():
+        config = Path(out) / RUN_FILE
+    spec = settle_spec(given, config, set_)
     _train(spec, resume=resume, verbose=verbose)
-
-
-def _settle(
-    given: dict[str, Any], config: Path | None, assignments: list[str], resumed: str | None
-) -> RunSpec:
-    """Run file (or the resumed run's own), then options, then --set; the later wins."""
-    from st_ray.config import RUN_FILE, assign, load_spec, override, spec_from_table
-
-    if config is None and resumed is not None and (Path(resumed) / RUN_FILE).is_file():
-        config = Path(resumed) / RUN_FILE
-    table = load_spec(config) if config is not None else {}
-    for key, value in given.items():
-        if value is not None:
-            assign(table, key, value)
-    return spec_from_table(override(table, assignments))
 
 
 def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
@@ -242,26 +221,16 @@ def prepare(
     ] = "patches",
     labels: Annotated[str | None, option("Label raster of class ids.", "the scene's own")] = None,
     workers: Annotated[int | None, option("0: in this process, without Ray.", "on Ray")] = None,
-    config: Annotated[
-        Path | None, option("Run file (TOML); options given here win.", "none")
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        option(
-            "Any other setting of a run file, such as patch_size=9; repeatable.",
-            "none",
-            "--set",
-            metavar="KEY=VALUE",
-        ),
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages.")] = False,
+    config: Config = None,
+    set_: Assignments = None,
+    verbose: Verbose = False,
 ) -> None:
     """Write the patches of all labelled pixels as Parquet files, to keep or to train on later."""
     from st_ray.events import Progress
     from st_ray.keep import keep_patches
 
     given = {"scene.name": scene, "scene.labels": labels, "cluster.workers": workers}
-    spec, console = _settle(given, config, set_ or [], None), screen()
+    spec, console = settle_spec(given, config, set_), screen()
     folder = out if "://" in out else str(Path(out).absolute())
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
     card = keep_patches(spec, folder, listen=Progress(console), verbose=verbose)
@@ -274,8 +243,8 @@ def prepare(
     )
 
 
-for listing in (scenes, backbones, curricula):
-    app.command()(listing)
+for command in (plan, scenes, backbones, curricula):
+    app.command()(command)
 
 
 if __name__ == "__main__":

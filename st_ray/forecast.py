@@ -25,7 +25,8 @@ from st_ray.spectral.synthetic import SyntheticSpec, make_rows
 _GB = 1e9
 _SIDE = 256  # of the scene that rates are measured on
 _LABEL_BYTES = 4 + 1 + 4  # the driver's label raster, split and map, a pixel
-_SYNC_S = 0.002  # a collective of a few bytes over gloo, whatever it carries
+_TILE_BYTES = 400  # the driver's plan of a tile
+_FEW = 8  # samples of a batch: fewer for a worker is mostly overhead
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,8 +40,11 @@ class Workload:
         tiles: That hold a labelled pixel.
         side: Of a tile's core, pixels.
         halo: Margin around it.
-        samples: Training pixels, repeats counted.
+        measured: Pixels of the tiles that the spectral basis is fitted on.
+        samples: Training pixels.
         scored: Validation pixels, scored every epoch.
+        tested: Test pixels, scored once.
+        mapped: Pixels of the map.
         stages: As planned.
         parameters: Weights of the model.
         batch_norms: Layers that exchange statistics.
@@ -52,8 +56,11 @@ class Workload:
     tiles: float
     side: int = 64
     halo: int = 5
+    measured: float
     samples: float
     scored: float
+    tested: float
+    mapped: float
     stages: tuple[PlannedStage, ...]
     parameters: int
     batch_norms: int = 0
@@ -69,7 +76,10 @@ class Machines:
         workers: Training workers of all.
         memory: Bytes of each node.
         store: Bytes of each node's object store.
+        faster: How many times faster a worker trains than one core here: what is known of a GPU.
+            1: a worker is a core.
         network: Bytes a second between two nodes.
+        collective: Seconds of an exchange of a few bytes between all workers.
         disk: Bytes a second that a node reads; None: what the calibration saw.
     """
 
@@ -78,7 +88,9 @@ class Machines:
     workers: int
     memory: float
     store: float
+    faster: float = 1.0
     network: float = 1.25e9
+    collective: float = 0.002
     disk: float | None = None
 
 
@@ -112,7 +124,7 @@ class Forecast:
         node_memory: Bytes that a node needs for tiles, by placement.
         node_store: Bytes of a node's object store, by placement.
         network: Bytes that cross between nodes, by phase.
-        breaks: What does not fit, in words; the tightest first.
+        breaks: What does not fit, in words; the tightest first, and batches last.
     """
 
     seconds: dict[str, float]
@@ -127,30 +139,34 @@ class Forecast:
 def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     """Put rates and amounts together.
 
-    Survey and moments each read everything once; the slower of disk and cores counts.
+    Survey, moments and map each read their pixels once; the slower of disk and cores counts.
     """
     cores = machines.nodes * machines.cores
-    read = work.pixels * work.bands * work.value_bytes
-    disk = 0.0 if machines.disk is None else read / (machines.disk * machines.nodes)
+    a_read = 0.0  # of a pixel, seconds
+    if machines.disk is not None:
+        a_read = work.bands * work.value_bytes / (machines.disk * machines.nodes)
     edge = work.side + 2 * work.halo
     rank = max(stage.components for stage in work.stages)
     stack = work.tiles * edge**2 * rank * 4.0
     workers = max(1, machines.workers)
+    trainers = workers * machines.faster
+    mappers = trainers if machines.faster > 1.0 else float(cores)
     steps = sum(stage.epochs * work.samples / stage.batch_size for stage in work.stages)
     training = scoring = 0.0
     for stage, train, score in zip(work.stages, rates.train, rates.score, strict=True):
-        training += stage.epochs * work.samples * train / workers
-        scoring += stage.epochs * work.scored * score / workers
+        training += stage.epochs * work.samples * train / trainers
+        scoring += stage.epochs * work.scored * score / trainers
     exchanged = 2.0 * 4.0 * work.parameters * steps * (workers - 1)
     between = exchanged if machines.nodes > 1 else 0.0
-    collectives = steps * _SYNC_S * (1 + 2 * work.batch_norms) if workers > 1 else 0.0
+    collectives = steps * machines.collective * (1 + 2 * work.batch_norms) if workers > 1 else 0.0
     seconds = {
-        "survey": max(work.pixels * rates.survey / cores, disk),
-        "moments": max(work.pixels * rates.moments / cores, disk),
+        "survey": work.pixels * max(rates.survey / cores, a_read),
+        "moments": work.measured * max(rates.moments / cores, a_read),
         "ingest": work.tiles * edge**2 * rates.project / cores,
         "training": training,
         "collectives": collectives + between / (machines.network * machines.nodes),
-        "scoring": scoring,
+        "scoring": scoring + work.tested * rates.score[-1] / trainers,
+        "map": work.mapped * max(rates.score[-1] / mappers, a_read),
     }
     network = {
         "moments": 8.0 * work.bands**2 * 4 * cores if machines.nodes > 1 else 0.0,
@@ -159,9 +175,9 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     }
     node_memory = {"replicate": stack, "shard": stack / machines.nodes}
     node_store = {"replicate": stack, "shard": 0.0}
-    driver = work.pixels * _LABEL_BYTES
+    driver = work.pixels * (_LABEL_BYTES + _TILE_BYTES / work.side**2)
     limits = (
-        ("the driver's label rasters", driver, machines.memory),
+        ("the driver's label rasters and plan of tiles", driver, machines.memory),
         ("replicated tiles in a node's object store", stack, 0.3 * machines.store),
         ("a node's shard of the tiles, in memory", stack / machines.nodes, 0.25 * machines.memory),
     )
@@ -172,6 +188,11 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     breaks = tuple(
         f"{name}: {need / _GB:.1f} GB, {have / _GB:.1f} GB at hand" for _, name, need, have in tight
     )
+    share = min(stage.batch_size for stage in work.stages) / workers
+    if share < _FEW:
+        breaks += (
+            f"a worker's share of a batch: {share:.3g} samples; enlarge --set train.batch_size",
+        )
     return Forecast(
         seconds=seconds,
         driver_memory=driver,

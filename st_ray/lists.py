@@ -18,7 +18,7 @@ def scenes() -> None:
         (row.name, "x".join(map(str, row.shape)), str(row.classes), row.state, row.source)
         for row in known()
     ]
-    _table(("scene", "rows x columns x bands", "classes", "here", "source"), rows)
+    table(("scene", "rows x columns x bands", "classes", "here", "source"), rows)
 
 
 def backbones() -> None:
@@ -29,7 +29,7 @@ def backbones() -> None:
         (entry.name, str(entry.full_epochs), f"{entry.learning_rate:g}", entry.paper, entry.growth)
         for entry in known().values()
     ]
-    _table(("backbone", "T0", "lr", "paper", "when components or patch grow"), rows)
+    table(("backbone", "T0", "lr", "paper", "when components or patch grow"), rows)
 
 
 def curricula() -> None:
@@ -45,7 +45,7 @@ def curricula() -> None:
         )
         what = (preset.__doc__ or "").splitlines()[0]
         rows.append((name, f"{curriculum.beta:g}", stages, what))
-    _table(("curriculum", "beta", "components@patch by stage", "what it is"), rows)
+    table(("curriculum", "beta", "components@patch by stage", "what it is"), rows)
 
 
 def screen() -> Console:
@@ -55,10 +55,11 @@ def screen() -> Console:
     return Console(width=None if sys.stdout.isatty() else 100, soft_wrap=False)
 
 
-def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
+    """Print some rows below their titles."""
     from rich.table import Table
 
-    table = Table(*titles, box=None, pad_edge=False)
+    shown = Table(*titles, box=None, pad_edge=False)
     for row in rows:
-        table.add_row(*row)
-    screen().print(table)
+        shown.add_row(*row)
+    screen().print(shown)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -180,12 +179,9 @@ def _write(table: Mapping[str, Any], path: Path) -> None:
     Raises:
         OutputError: They cannot be written.
     """
-    from st_ray.errors import writing
-    from st_ray.report.report import plain
-    from st_ray.spectral.files import replacing
+    from st_ray.report.report import write_json
 
-    with writing(path), replacing(path) as file:
-        file.write((json.dumps(plain(table), indent=1) + "\n").encode())
+    write_json(table, path)
     for name, value in table.items():
         if name in _HEADLINES:
             parts = value.items() if isinstance(value, Mapping) else [("", value)]

@@ -13,17 +13,18 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from st_ray.bench.ledger import Row
 from st_ray.config import ClusterSpec, RunSpec
 from st_ray.engine import LocalEngine, hold
 from st_ray.events import Fanout
+from st_ray.learn import pace
 from st_ray.learn.backbones import backbones, build_backbone
 from st_ray.learn.checkpoint import EpochRow, load_weights
 from st_ray.learn.curriculum import Curriculum, Stage
@@ -97,28 +98,16 @@ def time_sample(
     threads: int,
     device: str,
 ) -> float:
-    """Seconds that one training sample takes: the median of a few steps on noise."""
+    """Seconds that one training sample takes in a process of so many threads."""
     torch.set_num_threads(threads)
-    with torch.random.fork_rng(devices=[]):
-        model = build_backbone(
-            backbone, components=components, patch_size=patch_size, classes=classes, **options
-        ).to(device)
-        patches = torch.randn(batch_size, components, patch_size, patch_size).to(device)
-        targets = torch.arange(batch_size, device=device) % classes
-    optimizer = torch.optim.AdamW(model.train().parameters(), fused=True)
-    spent = []
-    for _ in range(1 + _TIMED_STEPS):
-        begun = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.cross_entropy(model(patches), targets)
-        loss.backward()
-        optimizer.step()
-        loss.item()  # waits for a GPU
-        spent.append(time.perf_counter() - begun)
-    return float(np.median(spent[1:])) / batch_size
-
-
-_TIMED_STEPS = 5
+    return pace.time_sample(
+        partial(build_backbone, backbone, **options),
+        components=components,
+        patch_size=patch_size,
+        classes=classes,
+        batch_size=batch_size,
+        device=device,
+    )
 
 
 def warm_up(threads: int) -> None:
