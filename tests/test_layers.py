@@ -23,7 +23,8 @@ LAYERS = [
     ("prepare",),
     ("pipeline", "keep", "planning"),
     ("bench",),
-    ("lists", "ahead"),
+    ("lists",),
+    ("ahead",),
     ("cli",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}
