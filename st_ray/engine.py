@@ -26,7 +26,7 @@ from st_ray.learn.parallel import Peers
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile, crop
-from st_ray.spectral.work import Arrays, TileWork
+from st_ray.spectral.work import Arrays, Merge, TileWork
 
 
 class Engine(Protocol):
@@ -61,6 +61,7 @@ class Engine(Protocol):
         raster_HW: NDArray[np.generic] | None = None,
         *,
         gpus: int = 0,
+        merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """Run work over blocks of tiles, in no particular order.
 
@@ -70,6 +71,8 @@ class Engine(Protocol):
             side: Side of a full core, pixels.
             raster_HW: Its crop under each tile is handed to the work.
             gpus: GPUs that a block needs to itself.
+            merge: Makes one result of several, in any order and grouping; then few come back,
+                however many tiles there are.
         """
 
     def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
@@ -106,9 +109,10 @@ class LocalEngine:
         raster_HW: NDArray[np.generic] | None = None,
         *,
         gpus: int = 0,
+        merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """See `Engine.map_tiles`."""
-        del gpus  # this process's own
+        del gpus, merge  # this process's own; the caller merges one by one
         for tile in tiles:
             yield work([tile], [crop_or_nothing(raster_HW, tile, side)])
 

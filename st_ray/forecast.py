@@ -88,10 +88,10 @@ class Machines:
     workers: int
     memory: float
     store: float
-    faster: float = 1.0
-    network: float = 1.25e9
-    collective: float = 0.002
-    disk: float | None = None
+    faster: float
+    network: float
+    collective: float
+    disk: float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

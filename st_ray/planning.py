@@ -67,10 +67,10 @@ _FILLED = 0.1  # of a tile that holds labels, where nobody says
 def count_scene(
     spec: RunSpec | None,
     *,
-    pixels: float | None,
-    bands: int | None,
-    classes: int | None,
-    labelled: float | None,
+    pixels: float | None = None,
+    bands: int | None = None,
+    classes: int | None = None,
+    labelled: float | None = None,
 ) -> Amounts:
     """The amounts as they are given; what is not, as a scene has it.
 
@@ -98,15 +98,15 @@ def count_scene(
 
 def machines_like(
     *,
-    nodes: int,
-    cores: int | None,
-    memory: float | None,
-    store: float | None,
-    network: float,
-    collective: float,
-    disk: float | None,
-    workers: int,
-    faster: float,
+    nodes: int = 1,
+    cores: int | None = None,
+    memory: float | None = None,
+    store: float | None = None,
+    network: float = 1.25e9,
+    collective: float = 2e-3,
+    disk: float | None = None,
+    workers: int = 1,
+    faster: float = 1.0,
 ) -> Machines:
     """Machines as they are described, and like this one in what is left open (None).
 

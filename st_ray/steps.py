@@ -19,15 +19,21 @@ from st_ray.learn.job import Job
 from st_ray.learn.outcome import Outcome
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe
-from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
+from st_ray.spectral.bands import BandVerdict, apply_verdict, judge_bands
 from st_ray.spectral.basis import SpectralBasis, group_bands, solve_basis, standardise_bands
-from st_ray.spectral.moments import SpectralMoments, merge_all
 from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
 from st_ray.spectral.patches import select_samples
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import Split
 from st_ray.spectral.tiles import Tile
-from st_ray.spectral.work import MeasureTiles, SurveyTiles
+from st_ray.spectral.work import (
+    MeasureTiles,
+    SurveyTiles,
+    merge_moments,
+    merge_surveys,
+    read_moments,
+    read_surveys,
+)
 
 
 def check_samples(split: Split, workers: int) -> None:
@@ -55,13 +61,10 @@ def inspect_bands(
     Raises:
         SceneError: There are bad bands and the spec says to stop, or nothing is left.
     """
-    survey: BandSurvey | None = None
-    for part in engine.map_tiles(SurveyTiles(scene.cube), tiles, spec.tiles.side, scene.labels):
-        for blob in part["survey"]:
-            one = BandSurvey.from_bytes(bytes(blob))
-            survey = one if survey is None else survey.merge(one)
-    assert survey is not None  # a scene has at least one tile
-    verdict = judge_bands(survey, scene.cube.band_indices)
+    parts = engine.map_tiles(
+        SurveyTiles(scene.cube), tiles, spec.tiles.side, scene.labels, merge=merge_surveys
+    )
+    verdict = judge_bands(read_surveys(parts), scene.cube.band_indices)
     scene, notes = apply_verdict(scene, verdict, spec.scene.bad_bands)
     return scene, verdict, notes
 
@@ -83,9 +86,10 @@ def fit_basis(
     train_only = spec.basis.pixels == "train"
     chosen_HW = (split.parts == TRAIN) if train_only else np.ones(split.parts.shape, bool)
     work = MeasureTiles(scene.cube, spec.basis.precision)
-    moments = merge_all(
-        SpectralMoments.from_arrays(part)
-        for part in engine.map_tiles(work, tiles, spec.tiles.side, chosen_HW.astype(np.uint8))
+    moments = read_moments(
+        engine.map_tiles(
+            work, tiles, spec.tiles.side, chosen_HW.astype(np.uint8), merge=merge_moments
+        )
     )
     if curriculum.axis == "bands":
         return standardise_bands(moments)

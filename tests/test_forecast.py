@@ -12,7 +12,7 @@ import pytest
 
 from st_ray.config import RunSpec
 from st_ray.errors import SpecError
-from st_ray.forecast import Machines, Rates, Workload, calibrate, forecast
+from st_ray.forecast import Rates, Workload, calibrate, forecast
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.planning import Amounts, count_scene, machines_like, plan_run, workload
 from st_ray.spectral.basis import BasisSpec
@@ -30,7 +30,7 @@ WORK = Workload(
     stages=(STAGE,),
     parameters=10**6,
 )
-MACHINES = Machines(nodes=1, cores=2, workers=1, memory=24e9, store=8e9)
+MACHINES = machines_like(nodes=1, cores=2, workers=1, memory=24e9, store=8e9)
 RATES = Rates(survey=1e-7, moments=2e-7, project=1e-7, train=(1e-3,), score=(3e-4,))
 
 
@@ -109,9 +109,9 @@ def test_a_plan_measures_and_forecasts() -> None:
 
 
 def test_numbers_given_win_over_the_scene(spec: RunSpec) -> None:
-    own = count_scene(spec, pixels=None, bands=None, classes=None, labelled=None)
+    own = count_scene(spec)
     assert own.tiles is not None
-    larger = count_scene(spec, pixels=1e9, bands=None, classes=None, labelled=None)
+    larger = count_scene(spec, pixels=1e9)
     assert (larger.pixels, larger.bands, larger.tiles) == (1e9, own.bands, None)
 
 
@@ -129,13 +129,11 @@ def test_amounts_that_cannot_be(amounts: dict[str, float], expected: str) -> Non
 
 
 def test_machines_are_like_this_one_unless_told() -> None:
-    usual = {"cores": None, "memory": None, "store": None, "disk": None}
-    rest = {"network": 1e9, "collective": 2e-3, "workers": 1, "faster": 1.0}
-    here = machines_like(nodes=1, **usual, **rest)
+    here = machines_like()
     assert here.cores >= 1
     assert here.store == pytest.approx(0.3 * here.memory)
     with pytest.raises(SpecError, match=r"--nodes 0: expected a number above 0"):
-        machines_like(nodes=0, **usual, **rest)
+        machines_like(nodes=0)
 
 
 def test_the_command_tells_what_breaks(

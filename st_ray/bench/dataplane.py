@@ -116,9 +116,12 @@ def scale(
         str, typer.Option(help="Where the scenes are made, and removed again.")
     ] = "runs/bench/scenes",
     seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
-    out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/scale.json",
+    out: Annotated[str, typer.Option(help="Where the figures go, JSON; a PNG beside it.")] = (
+        "runs/bench/scale.json"
+    ),
 ) -> None:
     """Time and memory of a run against the size of its scene."""
+    from st_ray.bench.plots import save_scale
     from st_ray.bench.scale import bench_scale, with_ratios
     from st_ray.engine import usable_cores
 
@@ -135,6 +138,9 @@ def scale(
         say=_say,
     )
     _write(with_ratios(table), Path(out))
+    picture = Path(out).with_suffix(".png")
+    save_scale(table["rows"], picture)
+    _say(f"Picture: {picture}")
 
 
 def _numbers(option: str, text: str) -> list[float]:

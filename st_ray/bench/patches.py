@@ -5,13 +5,14 @@ from __future__ import annotations
 import tempfile
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
@@ -183,6 +184,11 @@ class _Clocked:
         gathered = self.source.gather(index_M)
         self.seconds += time.perf_counter() - begun
         return gathered
+
+    def stream(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """See `PatchSource.stream`."""
+        for index_M in batches:
+            yield self.gather(torch.from_numpy(index_M))
 
 
 def _gather_share(scene: SceneSpec, backbone: str, say: Callable[[str], None]) -> float:

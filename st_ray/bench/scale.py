@@ -2,7 +2,8 @@
 
 Each run measures all pixels (bands and moments), projects the tiles that hold labels, and trains
 a few epochs; only the first two grow with the scene, for about as many pixels are labelled in
-each. Scenes are synthetic, one after another, and removed when measured.
+each. Scenes are synthetic, one after another, and removed when measured. Beside every run stands
+what `st-ray plan` would have said of it.
 """
 
 from __future__ import annotations
@@ -16,14 +17,17 @@ from typing import Any
 
 from st_ray.bench.children import watch_run
 from st_ray.config import ClusterSpec, RunSpec
+from st_ray.engine import usable_cores
 from st_ray.errors import SpecError
+from st_ray.forecast import forecast
+from st_ray.planning import count_scene, machines_like, measure_rates, workload
 from st_ray.spectral.basis import BasisSpec
 from st_ray.spectral.scene import SceneSpec
 from st_ray.spectral.split import SplitSpec
 from st_ray.spectral.synthetic import NODATA, SyntheticSpec, write_synthetic
 
 _GB = 1e9
-_LABELLED = 20_000  # pixels of every scene, about
+_LABELLED = 5_000  # pixels of every scene, about
 _MARGIN = 2 * _GB  # of the disk, left free
 _LONGEST_RUN_S = 7200.0
 
@@ -70,7 +74,16 @@ def bench_scale(
         scene = SyntheticSpec(height=side, width=side, bands=bands, labelled=labelled, seed=seed)
         with tempfile.TemporaryDirectory(prefix="scene-", dir=folder) as place:
             cube, labels = write_synthetic(scene, Path(place), threads=max(1, threads))
-            rows.append(_measure(cube, labels, side, bands, workers, threads))
+            spec = _spec(cube, labels, workers, threads)
+            expected = _forecast(spec, threads)
+            rows.append(
+                {
+                    "pixels": side * side,
+                    "gigabytes": side * side * bands * 2 / _GB,
+                    **_measure(spec, side * side),
+                    "forecast": expected,
+                }
+            )
         row = rows[-1]
         say(
             f"{row['gigabytes']:.3g} GB, {row['pixels']:,} pixels: {row['seconds']:.1f} s, "
@@ -79,12 +92,10 @@ def bench_scale(
     return {"rows": rows, "bands": bands, "workers": workers, "threads": threads, "seed": seed}
 
 
-def _measure(
-    cube: Path, labels: Path, side: int, bands: int, workers: int, threads: int
-) -> dict[str, Any]:
-    spec = RunSpec(
+def _spec(cube: Path, labels: Path, workers: int, threads: int) -> RunSpec:
+    return RunSpec(
         scene=SceneSpec(name=str(cube), labels=str(labels), nodata=NODATA),
-        split=SplitSpec(train_fraction=0.05, validation_fraction=0.02),
+        split=SplitSpec(train_fraction=0.2, validation_fraction=0.02),
         basis=BasisSpec(pixels="all", precision="fast"),
         backbone="resnet2d",
         epochs=5,
@@ -92,6 +103,9 @@ def _measure(
         cluster=ClusterSpec(workers=workers, threads=threads, device="cpu"),
         map=False,
     )
+
+
+def _measure(spec: RunSpec, pixels: int) -> dict[str, Any]:
     run = watch_run(spec, _LONGEST_RUN_S)
     at = run.times()
     seconds = {
@@ -101,12 +115,27 @@ def _measure(
         "train and report": at["ended"] - at["train"],
     }
     return {
-        "pixels": side * side,
-        "gigabytes": side * side * bands * 2 / _GB,
         "seconds": at["ended"] - run.asked,
         "peak_rss_gigabytes": run.peak_bytes / _GB,
         "parts": seconds,
-        "pixels_per_second": side * side / seconds["statistics"],
+        "pixels_per_second": pixels / seconds["statistics"],
+    }
+
+
+def _forecast(spec: RunSpec, threads: int) -> dict[str, float]:
+    """Seconds by part, from rates measured just before the run."""
+    amounts = count_scene(spec)
+    work, recipe = workload(spec, amounts)
+    rates = measure_rates(spec, work, recipe, amounts.classes, threads=threads)
+    workers = spec.cluster.workers or 0
+    machines = machines_like(
+        nodes=1, cores=len(usable_cores()) if workers else 1, workers=max(1, workers)
+    )
+    told = forecast(work, machines, rates).seconds
+    return {
+        "statistics": told["survey"] + told["moments"],
+        "ingest": told["ingest"],
+        "train and report": told["training"] + told["scoring"] + told["collectives"],
     }
 
 

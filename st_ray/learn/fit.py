@@ -135,20 +135,23 @@ class Held:
         values: Its rows of the tile stack (R, E, K), on its device.
         placement: Which samples are in them.
         first_row: Which row of the whole stack its first is.
+        on_disk: Whether reading values may wait for a disk.
     """
 
     values: torch.Tensor
     placement: Placement
     first_row: int = 0
+    on_disk: bool = False
 
     @classmethod
     def of(cls, stack: TileStack, job: Job, peers: Peers, device: torch.device) -> Held:
         """A stack on its device, and its place among those of the other workers."""
         values = stack_tensor(stack, device)
+        on_disk = stack.mapping is not None and device.type == "cpu"
         if job.shards is None:
-            return cls(values, Replicated(peers))
+            return cls(values, Replicated(peers), on_disk=on_disk)
         bounds = tuple(cut * values.shape[1] for cut in job.shards)
-        return cls(values, Sharded(peers, bounds), bounds[peers.rank])
+        return cls(values, Sharded(peers, bounds), bounds[peers.rank], on_disk)
 
 
 def stage_source(
@@ -156,7 +159,8 @@ def stage_source(
 ) -> PatchSource:
     """Some samples' patches as a stage's model sees them."""
     size = stage.patch_size, stage.components
-    return PatchSource.of(held.values, job.halo, samples, *size, model, held.first_row)
+    source = PatchSource.of(held.values, job.halo, samples, *size, model, held.first_row)
+    return replace(source, ahead=held.on_disk)
 
 
 def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, listen: Listen) -> None:

@@ -9,8 +9,11 @@ import math
 import random
 import time
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -55,12 +58,14 @@ class PatchSource:
         targets_N: Class indices.
         channels_last: Whether patches stay as they are gathered, their components side by side in
             memory; else they are laid out anew, as a model expects that was not told.
+        ahead: Whether `stream` reads a batch while the one before it trains: for stacks on disk.
     """
 
     windows: Tensor
     positions_N: Tensor
     targets_N: Tensor
     channels_last: bool = False
+    ahead: bool = False
 
     @classmethod
     def of(
@@ -106,6 +111,19 @@ class PatchSource:
         patches_MSSk = self.windows.index_select(0, self.positions_N[index_M])
         patches = patches_MSSk.permute(0, 3, 1, 2)
         return patches if self.channels_last else patches.contiguous(), self.targets_N[index_M]
+
+    def stream(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `gather` gives of each batch; the next is read ahead where reading may wait."""
+        indices = (torch.from_numpy(index_M).to(self.targets_N.device) for index_M in batches)
+        if not self.ahead:
+            yield from map(self.gather, indices)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            coming = deque([reader.submit(self.gather, index_M) for index_M in islice(indices, 1)])
+            while coming:
+                ready = coming.popleft()
+                coming += [reader.submit(self.gather, index_M) for index_M in islice(indices, 1)]
+                yield ready.result()
 
 
 def stack_tensor(stack: TileStack, device: torch.device) -> Tensor:
@@ -211,18 +229,18 @@ def train_epoch(
     device = source.targets_N.device
     total = torch.zeros((), device=device)
     whole = peers.world > 1 and not is_sample_mean(loss_function)
-    for step, batch in enumerate(batches):
+    cuts = [(batch.cuts[peers.rank], batch.cuts[peers.rank + 1]) for batch in batches]
+    mine = [batch.index_M[start:stop] for batch, (start, stop) in zip(batches, cuts, strict=True)]
+    for step, (patches, targets_M) in enumerate(source.stream(mine)):
+        batch, (start, stop) = batches[step], cuts[step]
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor_at((step + 0.5) / len(batches))
-        start, stop = batch.cuts[peers.rank], batch.cuts[peers.rank + 1]
         share.total, share.start, share.count = len(batch), start, stop - start
-        index_M = torch.from_numpy(batch.index_M).to(device)
-        patches, targets_M = source.gather(index_M[start:stop])
         optimizer.zero_grad(set_to_none=True)
         logits, scale = model(patches), share.count * peers.world / share.total
         if whole:
             logits, scale = peers.gather(logits, batch.cuts), float(peers.world)
-            targets_M = source.targets_N[index_M]
+            targets_M = source.targets_N[torch.from_numpy(batch.index_M).to(device)]
         loss = loss_function(logits, targets_M)
         (loss * scale).backward()
         optimizer.step()
@@ -241,9 +259,9 @@ def predict(
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and targets of the chosen samples, batch by batch."""
     model.eval()
-    for start in range(0, len(chosen_N), _EVALUATION_BATCH):
-        index_M = torch.from_numpy(chosen_N[start : start + _EVALUATION_BATCH])
-        patches, targets_M = source.gather(index_M.to(source.targets_N.device))
+    starts = range(0, len(chosen_N), _EVALUATION_BATCH)
+    batches = [chosen_N[start : start + _EVALUATION_BATCH] for start in starts]
+    for patches, targets_M in source.stream(batches):
         yield model(patches), targets_M
 
 

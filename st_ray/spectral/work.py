@@ -8,8 +8,9 @@ Shape letters: T tiles of the block, s tile side, E padded edge, B bands, K comp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,10 +18,11 @@ from numpy.typing import NDArray
 from st_ray.spectral.bands import BandSurvey, survey_bands
 from st_ray.spectral.cube import Cube
 from st_ray.spectral.ingest import StackPlan
-from st_ray.spectral.moments import Precision, SpectralMoments, measure
+from st_ray.spectral.moments import Precision, SpectralMoments, measure, merge_all
 from st_ray.spectral.tiles import Tile
 
 Arrays = dict[str, NDArray[np.generic]]
+Merge = Callable[[Sequence[Arrays]], Arrays]
 TileWork = Callable[[Sequence[Tile], Sequence[NDArray[np.generic]]], Arrays]
 
 
@@ -41,6 +43,17 @@ class SurveyTiles:
             )
             survey = part if survey is None else survey.merge(part)
         return {"survey": np.array([survey.to_bytes() if survey else b""], dtype=object)}
+
+
+def read_surveys(parts: Iterable[Arrays]) -> BandSurvey:
+    """All surveys that `SurveyTiles` made, as one."""
+    blobs = (bytes(blob) for part in parts for blob in part["survey"])
+    return reduce(BandSurvey.merge, map(BandSurvey.from_bytes, blobs))
+
+
+def merge_surveys(parts: Iterable[Arrays]) -> Arrays:
+    """The same, serialised."""
+    return {"survey": np.array([read_surveys(parts).to_bytes()], dtype=object)}
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +80,16 @@ class MeasureTiles:
                 )
             total = total.merge(part)
         return total.to_arrays()
+
+
+def read_moments(parts: Iterable[Arrays]) -> SpectralMoments:
+    """All moments that `MeasureTiles` made, as one."""
+    return merge_all(SpectralMoments.from_arrays(part) for part in parts)
+
+
+def merge_moments(parts: Iterable[Arrays]) -> Arrays:
+    """The same, as one row."""
+    return read_moments(parts).to_arrays()
 
 
 # Below this share of chosen pixels it is cheaper to copy those out than to multiply zeros.

@@ -25,7 +25,9 @@ def test_the_command_writes_a_row_for_each_size(st_ray, tmp_path: Path) -> None:
     assert table["throughput_ratio"] == pytest.approx(
         large["pixels_per_second"] / large["pixels_per_second"]
     )
+    assert all(value > 0 for value in small["forecast"].values())
     assert not list(folder.iterdir())
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
 
 
 def test_the_reference_is_the_scene_nearest_two_gigabytes() -> None:

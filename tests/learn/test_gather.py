@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -61,3 +63,17 @@ def test_a_backbone_gives_the_same_in_the_layout_it_asks_for(stack, samples, nam
     patches, _ = PatchSource.of(values, HALO, samples, 5, 8, model).gather(torch.arange(20))
     with torch.inference_mode():
         torch.testing.assert_close(model(patches), model(patches.contiguous()))
+
+
+@pytest.mark.parametrize("ahead", [False, True])
+def test_a_stream_gives_the_batches_in_their_order(stack, samples, ahead) -> None:
+    values = torch.from_numpy(stack.values_REK)
+    source = replace(PatchSource.of(values, HALO, samples, 3, 4), ahead=ahead)
+    batches = np.array_split(np.random.default_rng(2).permutation(len(samples)), 7)
+    streamed = list(source.stream(batches))
+    assert len(streamed) == len(batches)
+    for (patches, targets), index in zip(streamed, batches, strict=True):
+        expected, labels = source.gather(torch.from_numpy(index))
+        assert torch.equal(patches, expected)
+        assert torch.equal(targets, labels)
+    assert list(source.stream([])) == []
