@@ -27,7 +27,7 @@ Precision = Literal["fast", "exact"]
 
 TYPES = {"fast": np.float32, "exact": np.float64}
 # What is centred and multiplied at once: little enough for a processor's cache.
-_BLOCK_BYTES = 3 << 20
+_BLOCK_BYTES = 2 << 20
 # Every so many of a block's pixels are averaged to centre them all.
 _STRIDE = 32
 # Blocks whose shifts are held before they are made good.
