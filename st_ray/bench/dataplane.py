@@ -52,7 +52,7 @@ def patches(
     components: Annotated[int, typer.Option(help="Of a patch.")] = 60,
     patch_size: Annotated[int, typer.Option(help="Pixels on a side, odd.")] = 11,
     batch_size: Annotated[int, typer.Option(help="Patches of a batch.")] = 64,
-    threads: Annotated[int, typer.Option(help="CPU threads of this process.")] = 1,
+    threads: Annotated[int, typer.Option(help="CPU threads of this process; 0: all.")] = 0,
     rounds: Annotated[int, typer.Option(help="Times that all are measured, in turn.")] = 3,
     out: Annotated[
         str, typer.Option(help="Where the figures go, JSON.")
@@ -60,18 +60,19 @@ def patches(
 ) -> None:
     """Gathering patches against a DataLoader, and against copying memory."""
     from st_ray.bench.patches import bench_patches
+    from st_ray.engine import usable_cores
     from st_ray.spectral.scene import SceneSpec
 
     _within("--components", components, 1)
     _within("--batch-size", batch_size, 1)
-    _within("--threads", threads, 1)
+    _within("--threads", threads, 0)
     _within("--rounds", rounds, 1)
     table = bench_patches(
         scene=SceneSpec(name=scene, labels=labels),
         components=components,
         patch_size=patch_size,
         batch_size=batch_size,
-        threads=threads,
+        threads=threads or len(usable_cores()),
         rounds=rounds,
         say=_say,
     )
