@@ -10,17 +10,22 @@ Shape letters: B bands, K components, E padded tile edge.
 
 from __future__ import annotations
 
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
 from st_ray.learn.curriculum import PlannedStage
-from st_ray.spectral.bands import survey_bands
 from st_ray.spectral.basis import solve_basis
-from st_ray.spectral.moments import Precision, measure
-from st_ray.spectral.synthetic import SyntheticSpec, make_rows
+from st_ray.spectral.cube import FileCube
+from st_ray.spectral.ingest import StackPlan
+from st_ray.spectral.moments import Precision
+from st_ray.spectral.synthetic import NODATA, SyntheticSpec, write_synthetic
+from st_ray.spectral.tiles import TileSpec, plan_tiles
+from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles, read_moments
 
 _GB = 1e9
 _SIDE = 256  # of the scene that rates are measured on
@@ -99,9 +104,9 @@ class Rates:
     """What was measured, seconds on one core.
 
     Attributes:
-        survey: Of a pixel: reading from memory and finding bad bands.
-        moments: Of a pixel.
-        project: Of a pixel of a padded tile.
+        survey: Of a pixel: reading, from a file in memory, and finding bad bands.
+        moments: Of a pixel: reading and adding up.
+        project: Of a pixel of a padded tile: reading, projecting and stacking.
         train: Of a training sample, by stage.
         score: Of a scored sample, by stage.
     """
@@ -218,27 +223,35 @@ def calibrate(
         sample: Seconds of a sample of (components, patch size), trained or only scored.
         rounds: Times that each is measured; the median counts.
     """
-    spec = SyntheticSpec(height=_SIDE, width=_SIDE, bands=work.bands, seed=0)
-    stored_HWB, labels_HW = make_rows(spec, range(_SIDE))
-    pixels = _SIDE**2
-
-    def survey() -> None:
-        survey_bands(stored_HWB.astype(np.float32), labels_HW.astype(np.int32), (0, 0))
-
-    values_NB = stored_HWB.astype(np.float32).reshape(pixels, work.bands)
-    rank = min(work.bands, max(stage.components for stage in work.stages))
-    basis = solve_basis(measure(values_NB), rank, whitening=0.5)
-    return Rates(
-        survey=_clock(survey, rounds) / pixels,
-        moments=_clock(
-            lambda: measure(stored_HWB.astype(np.float32).reshape(pixels, -1), precision=precision),
-            rounds,
+    tiles = plan_tiles((_SIDE, _SIDE), TileSpec(side=work.side))
+    pixels, ones = _SIDE**2, [np.ones((work.side, work.side), np.uint8)] * len(tiles)
+    with tempfile.TemporaryDirectory(prefix="st_ray-plan-") as folder:
+        spec = SyntheticSpec(height=_SIDE, width=_SIDE, bands=work.bands)
+        path, _ = write_synthetic(spec, Path(folder))
+        cube = FileCube(
+            path=str(path), key="", file_shape=(_SIDE, _SIDE, work.bands), nodata=NODATA
         )
-        / pixels,
-        project=_clock(lambda: basis.project(stored_HWB.astype(np.float32)), rounds) / pixels,
-        train=_by_stage(work.stages, lambda k, side: sample(k, side, True)),
-        score=_by_stage(work.stages, lambda k, side: sample(k, side, False)),
-    )
+        measured = MeasureTiles(cube, precision)
+        moments = read_moments([measured(tiles, ones)])
+        plan = StackPlan(
+            cube=cube,
+            basis=solve_basis(
+                moments,
+                min(work.bands, max(stage.components for stage in work.stages)),
+                whitening=0.5,
+            ),
+            tiles=tiles,
+            side=work.side,
+            halo=work.halo,
+        )
+        padded = len(tiles) * plan.edge**2
+        return Rates(
+            survey=_clock(lambda: SurveyTiles(cube)(tiles, ones), rounds) / pixels,
+            moments=_clock(lambda: measured(tiles, ones), rounds) / pixels,
+            project=_clock(lambda: ProjectTiles(plan)(tiles, ones), rounds) / padded,
+            train=_by_stage(work.stages, lambda k, side: sample(k, side, True)),
+            score=_by_stage(work.stages, lambda k, side: sample(k, side, False)),
+        )
 
 
 def _by_stage(
