@@ -22,7 +22,7 @@ from st_ray.config import ClusterSpec
 from st_ray.errors import SpecError
 from st_ray.learn.fit import Listen, fit
 from st_ray.learn.job import Job
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile, crop

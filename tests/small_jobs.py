@@ -15,7 +15,7 @@ from st_ray.learn.fit import fit
 from st_ray.learn.job import Job, TrainSpec
 from st_ray.learn.objectives import resolve_loss, resolve_optimizer
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.spectral.patches import Samples, TileStack
 
 HALO, BANDS, CLASSES = 3, 8, 3

@@ -33,7 +33,7 @@ from st_ray.learn.job import Job
 from st_ray.learn.loop import evaluate
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.output import RunFolder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import fill_in, settle_recipe

@@ -30,7 +30,8 @@ from st_ray.learn.loop import (
     stack_tensor,
     train_epoch,
 )
-from st_ray.learn.parallel import Peers, Share
+from st_ray.learn.parallel import Share
+from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Replicated
 from st_ray.output import RunFolder
 from st_ray.prepare import Run, prepare

@@ -31,8 +31,9 @@ from st_ray.engine import SHARE_OF_MEMORY, free_memory, hold, settle_process
 from st_ray.errors import StRayError, TrainingError
 from st_ray.learn.fit import Listen, fit
 from st_ray.learn.job import Job
+from st_ray.learn.mailbox import Mailbox
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 
@@ -126,7 +127,7 @@ def _worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     threads = config["threads"] or (os.cpu_count() or 1) // context.get_local_world_size()
     settle_process(max(1, threads))
-    peers = Peers(rank=context.get_world_rank(), world=context.get_world_size())
+    peers = _peers(context.get_world_rank(), context.get_world_size())
     queue: Queue = config["queue"]
     tell = _Tell(queue) if peers.rank == 0 else _mute
     tell({"kind": "worker", "time": time.time()})
@@ -147,6 +148,11 @@ def _worker(config: dict[str, Any]) -> None:
         queue.put(
             {"kind": "failed", "message": f"training failed: {type(error).__name__}: {error}"}
         )
+
+
+def _peers(rank: int, world: int) -> Peers:
+    on_cpu = world > 1 and ray.train.torch.get_device().type == "cpu"
+    return Peers(rank=rank, world=world, mailbox=Mailbox.open(rank, world) if on_cpu else None)
 
 
 class _Tell:

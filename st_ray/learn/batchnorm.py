@@ -8,12 +8,13 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from st_ray.learn.peers import Peers
 
-def global_batch_norm(norm: _BatchNorm) -> nn.Module:
+
+def global_batch_norm(norm: _BatchNorm, peers: Peers) -> nn.Module:
     """The global version of a layer; it holds the very parameters and buffers of the old."""
     if any(tensor.is_cuda for tensor in (*norm.parameters(), *norm.buffers())):
         synced: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(norm)
@@ -23,6 +24,7 @@ def global_batch_norm(norm: _BatchNorm) -> nn.Module:
     )
     for name in ("weight", "bias", "running_mean", "running_var", "num_batches_tracked"):
         setattr(new, name, getattr(norm, name))
+    new.peers = peers
     return new.train(norm.training)
 
 
@@ -31,7 +33,12 @@ class GlobalBatchNorm(_BatchNorm):
 
     Two collectives a training step: small ones cost about 2 ms each over gloo, whatever they
     carry, so a layer must not use more than it needs.
+
+    Attributes:
+        peers: The workers that share the batch.
     """
+
+    peers: Peers
 
     def _check_input_dim(self, input: Tensor) -> None:
         del input
@@ -40,7 +47,7 @@ class GlobalBatchNorm(_BatchNorm):
         """Normalise (m, C, ...) by the statistics of all workers' (M, C, ...)."""
         if not self.training:
             return super().forward(input)
-        normal, mean_C, var_C, count = _normalise_globally(input, self.eps)
+        normal, mean_C, var_C, count = _normalise_globally(input, self.eps, self.peers)
         self._track(mean_C, var_C, count)
         shape = _per_channel(input)
         if self.weight is not None:
@@ -68,38 +75,41 @@ class _GlobalNormalisation(torch.autograd.Function):
     """
 
     @staticmethod
-    def forward(ctx: Any, x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    def forward(
+        ctx: Any, x: Tensor, eps: float, peers: Peers
+    ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         channels, shape = x.shape[1], _per_channel(x)
         var_C, mean_C = torch.var_mean(x, _other_axes(x), correction=0)
         count = x.new_full((1,), x.numel() / channels)
         mine = torch.cat([mean_C, var_C * count, count])
-        all_W = [torch.empty_like(mine) for _ in range(dist.get_world_size())]
-        dist.all_gather(all_W, mine)
-        means_WC, scatter_WC, counts_W1 = torch.stack(all_W).split([channels, channels, 1], 1)
+        all_WX = peers.collect(mine)
+        means_WC, scatter_WC, counts_W1 = all_WX.split([channels, channels, 1], 1)
         total = counts_W1.sum()
         mean_C = (means_WC * counts_W1).sum(0) / total
         between_C = (counts_W1 * (means_WC - mean_C).square()).sum(0)
         var_C = (scatter_WC.sum(0) + between_C) / total
         scale_C = (var_C + eps).rsqrt()
         normal = (x - mean_C.view(shape)) * scale_C.view(shape)
+        ctx.peers = peers
         ctx.save_for_backward(normal, scale_C, total)
         ctx.mark_non_differentiable(mean_C, var_C, total)
         return normal, mean_C, var_C, total
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:
         normal, scale_C, total = ctx.saved_tensors
         grad, axes, shape = grads[0], _other_axes(normal), _per_channel(normal)
         sums = torch.cat([grad.sum(axes), (grad * normal).sum(axes)])
-        dist.all_reduce(sums)
-        mean_C, along_C = (sums / total).chunk(2)
+        mean_C, along_C = (ctx.peers.add(sums) / total).chunk(2)
         flat = grad - mean_C.view(shape) - normal * along_C.view(shape)
-        return flat * scale_C.view(shape), None
+        return flat * scale_C.view(shape), None, None
 
 
-def _normalise_globally(x: Tensor, eps: float) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+def _normalise_globally(
+    x: Tensor, eps: float, peers: Peers
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     out: tuple[Tensor, Tensor, Tensor, Tensor]
-    out = _GlobalNormalisation.apply(x, eps)  # type: ignore[no-untyped-call]
+    out = _GlobalNormalisation.apply(x, eps, peers)  # type: ignore[no-untyped-call]
     return out
 
 

@@ -42,7 +42,8 @@ from st_ray.learn.loop import (
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.objectives import to_device
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers, Share, globalise
+from st_ray.learn.parallel import Share, globalise
+from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Placement, Replicated, Sharded
 from st_ray.spectral.patches import Samples, TileStack
 

@@ -23,7 +23,8 @@ from torch.optim import Optimizer
 
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.objectives import Loss, is_sample_mean
-from st_ray.learn.parallel import Peers, Share
+from st_ray.learn.parallel import Share
+from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Batch
 from st_ray.spectral.patches import Samples, TileStack
 

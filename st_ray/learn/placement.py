@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SpecError
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.spectral.patches import Samples
 
 Index = NDArray[np.int64]

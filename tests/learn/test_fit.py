@@ -17,7 +17,7 @@ from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.job import TrainSpec
 from st_ray.learn.loop import epoch_order, schedule, seed_everything
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Replicated
 from st_ray.spectral.patches import Samples, extract_patches
 from tests.small_jobs import CLASSES, STAGES, Stop, job, run, samples, stop_after

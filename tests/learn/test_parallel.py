@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import multiprocessing
+import platform
 from pathlib import Path
 
 import numpy as np
@@ -24,7 +25,9 @@ from st_ray.learn.loop import (
     seed_everything,
     train_epoch,
 )
-from st_ray.learn.parallel import GlobalDropout, Peers, Share, globalise, local_randomness
+from st_ray.learn.mailbox import Mailbox
+from st_ray.learn.parallel import GlobalDropout, Share, globalise, local_randomness
+from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Batch, Replicated, Sharded
 from st_ray.spectral.patches import Samples
 
@@ -138,6 +141,22 @@ def failure(peers: Peers) -> str:
     return "nothing"
 
 
+def name_of(loss: str, way: str, mailbox: object) -> str:
+    return f"{loss}, {way}, {'mailbox' if mailbox else 'gloo'}"
+
+
+def parcels(rank: int) -> list[torch.Tensor]:
+    """What a worker gives away: of several types and shapes, one larger than a slot."""
+    rng = np.random.default_rng(rank)
+    return [
+        torch.from_numpy(rng.normal(size=(3, 2)).astype(np.float32)),
+        torch.from_numpy(rng.normal(size=(2, 5))).T,
+        torch.from_numpy(rng.integers(0, 9, 600_000)),
+        torch.zeros(0),
+        torch.tensor(rank),
+    ]
+
+
 def worker(rank: int, folder: str) -> None:
     """Train in a group of 3, then of 2: starting processes takes longer than both."""
     torch.set_num_threads(1)
@@ -147,10 +166,17 @@ def worker(rank: int, folder: str) -> None:
         dist.init_process_group(
             "gloo", init_method=f"file://{folder}/store{world}", rank=rank, world_size=world
         )
-        peers = Peers(rank=rank, world=world)
-        results = {loss: train(peers, LOSSES[loss]) for loss in losses}
-        results |= {f"{loss}, sharded": train(peers, LOSSES[loss], world) for loss in losses}
-        torch.save({**results, "failure": failure(peers)}, f"{folder}/{world}-{rank}.pt")
+        results: dict[str, object] = {}
+        for mailbox in (None, Mailbox.open(rank, world)):
+            peers = Peers(rank=rank, world=world, mailbox=mailbox)
+            for loss in losses:
+                ways = {"whole": train(peers, LOSSES[loss])}
+                ways["sharded"] = train(peers, LOSSES[loss], world)
+                results |= {name_of(loss, way, mailbox): ways[way] for way in ways}
+        results["failure"] = failure(peers)
+        results["exchanged"] = [peers.collect(mine) for mine in parcels(rank)]
+        results["mailbox"] = mailbox is not None
+        torch.save(results, f"{folder}/{world}-{rank}.pt")
         dist.destroy_process_group()
 
 
@@ -166,17 +192,29 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize(
     ("world", "loss"), [(world, loss) for world, losses in WORLDS.items() for loss in losses]
 )
-@pytest.mark.parametrize("sharded", [False, True])
+@pytest.mark.parametrize("way", ["whole", "sharded"])
+@pytest.mark.parametrize("mailbox", [False, True])
 def test_several_workers_train_what_one_does(
-    world: int, loss: str, sharded: bool, trained: Path
+    world: int, loss: str, way: str, mailbox: bool, trained: Path
 ) -> None:
-    alone = train(Peers(), LOSSES[loss], world if sharded else 0)
+    alone = train(Peers(), LOSSES[loss], world if way == "sharded" else 0)
     for rank in range(world):
         results = torch.load(trained / f"{world}-{rank}.pt")
-        shared = results[f"{loss}, sharded" if sharded else loss]
+        shared = results[name_of(loss, way, mailbox)]
         assert shared.keys() == alone.keys()
         for name, value in alone.items():
             torch.testing.assert_close(shared[name], value, rtol=2e-4, atol=2e-5, msg=name)
+
+
+@pytest.mark.skipif(platform.machine() not in ("x86_64", "AMD64"), reason="gloo serves there")
+def test_a_mailbox_brings_what_each_gave(trained: Path) -> None:
+    for world in WORLDS:
+        given = [parcels(rank) for rank in range(world)]
+        for rank in range(world):
+            results = torch.load(trained / f"{world}-{rank}.pt")
+            assert results["mailbox"]
+            for number, brought in enumerate(results["exchanged"]):
+                assert torch.equal(brought, torch.stack([own[number] for own in given]))
 
 
 def test_what_fails_on_the_first_worker_ends_all(trained: Path) -> None:

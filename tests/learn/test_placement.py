@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from st_ray.errors import SpecError
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Replicated, Sharded, plan_shards
 from st_ray.spectral.patches import Samples
 
