@@ -1,7 +1,8 @@
 """`st-ray bench tax`: what Ray costs beside the training loop itself.
 
-The same curriculum is trained in this process, on one Ray worker and on two, each time by a new
-interpreter, in turn. A thread a worker.
+The same curriculum is trained without Ray, on one Ray worker and on two, each time by a new
+interpreter, in turn; and twice at once without Ray, which is what two workers could reach if they
+had nothing to tell each other. A thread a worker.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -34,13 +36,15 @@ def bench_tax(spec: RunSpec, *, rounds: int, say: Callable[[str], None]) -> dict
         say: Told of every run.
 
     Returns:
-        Ratios and seconds, as in the written JSON.
+        Ratios and seconds, as in the written JSON. ``two_process_ceiling``: the throughput of two
+        runs at once over that of one.
 
     Raises:
         TrainingError: A run failed.
     """
     periods: dict[int, list[float]] = {workers: [] for workers in _WORKERS}
     parts: dict[int, list[dict[str, float]]] = {workers: [] for workers in _WORKERS}
+    ceilings = []
     for _ in range(rounds):
         for workers in _WORKERS:
             cluster = replace(spec.cluster, workers=workers, threads=1)
@@ -48,11 +52,18 @@ def bench_tax(spec: RunSpec, *, rounds: int, say: Callable[[str], None]) -> dict
             periods[workers].append(float(np.median(epoch_periods(run.events))))
             parts[workers].append(startup_parts(run))
             say(f"{workers} worker(s): {periods[workers][-1]:.3f} s an epoch")
+        alone = replace(spec, cluster=replace(spec.cluster, workers=0, threads=1), map=False)
+        with ThreadPoolExecutor(2) as pool:
+            both = list(pool.map(watch_run, [alone] * 2, [_LONGEST_RUN_S] * 2))
+        slower = float(np.median([np.median(epoch_periods(run.events)) for run in both]))
+        ceilings.append(2.0 * periods[0][-1] / slower)
+        say(f"two runs at once: {slower:.3f} s an epoch each")
     pairs = list(zip(*(periods[workers] for workers in _WORKERS), strict=True))
     helps = [_help() for _ in range(_HELPS)]
     return {
         "steady_state_overhead": float(np.median([one / bare for bare, one, _ in pairs])) - 1.0,
         "two_worker_speedup": float(np.median([one / two for _, one, two in pairs])),
+        "two_process_ceiling": float(np.median(ceilings)),
         "startup_seconds": _medians(parts[1]),
         "help_seconds": float(np.median(helps)),
         "startup_seconds_by_workers": {str(w): _medians(parts[w]) for w in _WORKERS},
