@@ -57,6 +57,7 @@ def plan(
     """Forecast time, memory, object store and network of a run, from some seconds' measurements."""
     from st_ray.planning import count_scene, machines_like, plan_run
     from st_ray.report.report import write_json
+    from st_ray.spectral.scene import SceneSpec
 
     given = {
         "scene.name": scene,
@@ -69,7 +70,7 @@ def plan(
     spec = settle_spec(given, config, set_)
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
     amounts = count_scene(
-        spec if scene is not None else None,
+        spec if scene is not None or spec.scene != SceneSpec() else None,
         pixels=pixels,
         bands=bands,
         classes=classes,

@@ -33,7 +33,7 @@ RUN_FILE, CURRICULUM_FILE = "run.toml", "curriculum.toml"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterSpec:
-    """Where a run runs; none of it changes the result beyond floating-point rounding.
+    """Where a run runs; of this, only sharding changes the result beyond rounding.
 
     Attributes:
         workers: Ray Train workers; 0 trains in this process without Ray; None takes one per GPU,
@@ -222,12 +222,17 @@ def anchor(spec: RunSpec) -> RunSpec:
             name=scene.name if scene.name in SCENES else _absolute(scene.name),
             labels=scene.labels and _absolute(scene.labels),
         ),
+        patches=_absolute_folder(spec.patches),
         split=replace(
             split,
             kind=split.kind if split.kind in DRAWN else _absolute(split.kind),
             test_path=split.test_path and _absolute(split.test_path),
         ),
     )
+
+
+def _absolute_folder(folder: str | None) -> str | None:
+    return folder if folder is None or "://" in folder else str(Path(folder).absolute())
 
 
 def _absolute(text: str) -> str:

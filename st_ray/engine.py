@@ -85,8 +85,12 @@ class Engine(Protocol):
         """
 
 
+# A block's results are held at once, so blocks of many tiles would cost memory.
+TILES_PER_BLOCK = 16
+
+
 class LocalEngine:
-    """Everything in this process, one tile at a time: for debugging, and as Ray's yardstick."""
+    """Everything in this process: for debugging, and as Ray's yardstick."""
 
     def __init__(self, spec: ClusterSpec) -> None:
         self.workers = 0
@@ -113,8 +117,9 @@ class LocalEngine:
     ) -> Iterator[Arrays]:
         """See `Engine.map_tiles`."""
         del gpus, merge  # this process's own; the caller merges one by one
-        for tile in tiles:
-            yield work([tile], [crop_or_nothing(raster_HW, tile, side)])
+        for start in range(0, len(tiles), TILES_PER_BLOCK):
+            block = tiles[start : start + TILES_PER_BLOCK]
+            yield work(block, [crop_or_nothing(raster_HW, tile, side) for tile in block])
 
     def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `Engine.train`."""

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from st_ray.config import RunSpec, flatten, spec_to_table
+from st_ray.config import RunSpec
 from st_ray.engine import Engine
 from st_ray.errors import SceneError
-from st_ray.learn.curriculum import Curriculum
 from st_ray.learn.job import Job
+from st_ray.learn.loop import epoch_order
 from st_ray.learn.placement import plan_shards
 from st_ray.spectral.export import read_card, read_patches
 from st_ray.spectral.ingest import StackPlan
-from st_ray.spectral.parts import TEST, TRAIN, VALIDATION, Split
+from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
 from st_ray.spectral.patches import Samples, TileStack
 from st_ray.spectral.work import ProjectTiles
-from st_ray.steps import digest
 
 
 def ingest(
@@ -41,21 +41,12 @@ def ingest(
         return job, project_tiles(engine, plan)
     rows_N = job.train_samples.centres_N2[:, 0]
     weights_T = np.bincount(rows_N // plan.edge, minlength=len(plan.tiles))
-    steps = -(-len(rows_N) // min(stage.batch_size for stage in job.stages))
+    seen = epoch_order(job.train_samples.targets_N, job.train.class_floor, job.seed, 0)
+    steps = -(-len(seen) // min(stage.batch_size for stage in job.stages))
     shards = plan_shards(weights_T.tolist(), max(1, engine.workers), steps)
-    return replace(job, shards=shards), plan
-
-
-def made_of(spec: RunSpec, curriculum: Curriculum, split: Split) -> dict[str, Any]:
-    """What decides the values of kept patches and which they are, by name; plain."""
-    settings = flatten(spec_to_table(spec))
-    names = ("scene.name", "scene.cube_key", "scene.nodata", "basis.pixels", "basis.whitening")
-    return {
-        **{name: settings.get(name) for name in names},
-        "axis": curriculum.axis,
-        "labels": split.labels_sha256,
-        "split": digest(split.parts),
-    }
+    # A resumed run must not go on with other batches because less memory is free.
+    print_of = hashlib.sha256(f"{job.fingerprint} {shards}".encode()).hexdigest()
+    return replace(job, shards=shards, fingerprint=print_of), plan
 
 
 def kept_patches(job: Job, expected: Mapping[str, Any], spec: RunSpec) -> tuple[Job, TileStack]:
@@ -70,7 +61,7 @@ def kept_patches(job: Job, expected: Mapping[str, Any], spec: RunSpec) -> tuple[
     if other:
         raise SceneError(
             f"{folder} was written with another {', '.join(other)}; write it anew with "
-            "st-ray prepare, or leave --patches out"
+            "st-ray prepare, or leave patches out of the settings"
         )
     stack, samples = read_patches(
         folder,

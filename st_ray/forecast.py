@@ -10,6 +10,7 @@ Shape letters: B bands, K components, E padded tile edge.
 
 from __future__ import annotations
 
+import math
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -28,9 +29,11 @@ from st_ray.spectral.tiles import TileSpec, plan_tiles
 from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles, read_moments
 
 _GB = 1e9
-_SIDE = 256  # of the scene that rates are measured on
+_SIDE = 256  # of the scene that rates are measured on, at most
+_VALUES = 20_000_000  # of that scene, at most
 _LABEL_BYTES = 4 + 1 + 4  # the driver's label raster, split and map, a pixel
 _TILE_BYTES = 400  # the driver's plan of a tile
+_TILES_PER_PART = 16  # whose moments travel as one
 _FEW = 8  # samples of a batch: fewer for a worker is mostly overhead
 
 
@@ -173,8 +176,9 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
         "scoring": scoring + work.tested * rates.score[-1] / trainers,
         "map": work.mapped * max(rates.score[-1] / mappers, a_read),
     }
+    parts = max(work.measured / (_TILES_PER_PART * work.side**2), 2.0 * cores)
     network = {
-        "moments": 8.0 * work.bands**2 * 4 * cores if machines.nodes > 1 else 0.0,
+        "moments": 8.0 * work.bands**2 * parts if machines.nodes > 1 else 0.0,
         "tiles, replicated": stack * (machines.nodes - 1),
         "gradients": between,
     }
@@ -223,14 +227,13 @@ def calibrate(
         sample: Seconds of a sample of (components, patch size), trained or only scored.
         rounds: Times that each is measured; the median counts.
     """
-    tiles = plan_tiles((_SIDE, _SIDE), TileSpec(side=work.side))
-    pixels, ones = _SIDE**2, [np.ones((work.side, work.side), np.uint8)] * len(tiles)
+    side = min(_SIDE, 8 * work.side, max(16, math.isqrt(_VALUES // work.bands)))
+    tiles = plan_tiles((side, side), TileSpec(side=work.side))
+    pixels, ones = side**2, [np.ones((work.side, work.side), np.uint8)] * len(tiles)
     with tempfile.TemporaryDirectory(prefix="st_ray-plan-") as folder:
-        spec = SyntheticSpec(height=_SIDE, width=_SIDE, bands=work.bands)
+        spec = SyntheticSpec(height=side, width=side, bands=work.bands)
         path, _ = write_synthetic(spec, Path(folder))
-        cube = FileCube(
-            path=str(path), key="", file_shape=(_SIDE, _SIDE, work.bands), nodata=NODATA
-        )
+        cube = FileCube(path=str(path), key="", file_shape=(side, side, work.bands), nodata=NODATA)
         measured = MeasureTiles(cube, precision)
         moments = read_moments([measured(tiles, ones)])
         plan = StackPlan(
@@ -244,11 +247,11 @@ def calibrate(
             side=work.side,
             halo=work.halo,
         )
-        padded = len(tiles) * plan.edge**2
+        project = ProjectTiles(plan)
         return Rates(
             survey=_clock(lambda: SurveyTiles(cube)(tiles, ones), rounds) / pixels,
             moments=_clock(lambda: measured(tiles, ones), rounds) / pixels,
-            project=_clock(lambda: ProjectTiles(plan)(tiles, ones), rounds) / padded,
+            project=_clock(lambda: project(tiles[:1], ones), rounds) / plan.edge**2,
             train=_by_stage(work.stages, lambda k, side: sample(k, side, True)),
             score=_by_stage(work.stages, lambda k, side: sample(k, side, False)),
         )

@@ -9,12 +9,18 @@ from pathlib import Path
 from st_ray.config import RunSpec, anchor
 from st_ray.engine import open_engine
 from st_ray.events import Fanout
-from st_ray.feed import made_of
 from st_ray.learn.fit import Listen
 from st_ray.output import RunFolder
-from st_ray.prepare import Run, measure_scene
+from st_ray.prepare import Run, made_of, measure_scene
 from st_ray.recipe import fill_in, settle_recipe
-from st_ray.spectral.export import ExportTiles, PatchCard, component_groups, write_card
+from st_ray.spectral.export import (
+    ExportTiles,
+    PatchCard,
+    clear_patches,
+    component_groups,
+    make_folder,
+    write_card,
+)
 from st_ray.spectral.scene import open_scene
 
 
@@ -27,7 +33,7 @@ def keep_patches(
 
     Args:
         spec: Scene, split, basis and curriculum; its largest stage says how large the patches are.
-        folder: A path, or any URI that pyarrow knows; what is there is written over.
+        folder: A path, or any URI that pyarrow knows; patches that are there are removed.
         listen: Called with a dict for every phase.
         verbose: Let Ray talk.
 
@@ -43,6 +49,7 @@ def keep_patches(
     engine = open_engine(spec.cluster, verbose=verbose)
     with tempfile.TemporaryDirectory(prefix="st_ray-") as place:
         nowhere = RunFolder(Path(place))
+        make_folder(folder)
         run.settle(recipe, engine, scene, nowhere)
         with run.starting(engine):
             known = measure_scene(run, recipe, engine, nowhere, scene)
@@ -50,11 +57,12 @@ def keep_patches(
             card = PatchCard(
                 patch_size=known.curriculum.patch_size,
                 groups=component_groups([stage.components for stage in known.stages]),
-                made_of=made_of(spec, known.curriculum, known.split),
+                made_of=made_of(known, spec),
             )
             scene = known.scene
             work = ExportTiles(plan, scene.labels, scene.classes, card, folder)
             with run.clock("ingest"):
+                clear_patches(folder)
                 parts = engine.map_tiles(work, plan.tiles, plan.side, known.split.parts)
                 rows = sum(int(part["rows"].sum()) for part in parts)
     card = replace(card, rows=rows)

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import psutil
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from st_ray.config import RunSpec
@@ -82,16 +83,21 @@ def count_scene(
         if pixels is None or bands is None:
             raise SpecError("nothing to plan for; name a scene, or give --pixels and --bands")
         few = max(1.0, 0.01 * pixels)
-        return Amounts(pixels=pixels, bands=bands, classes=classes or 10, labelled=labelled or few)
+        return Amounts(
+            pixels=pixels,
+            bands=bands,
+            classes=10 if classes is None else classes,
+            labelled=few if labelled is None else labelled,
+        )
     scene = open_scene(spec.scene, spec.tiles.side)
     tiles = plan_tiles(scene.labels.shape, spec.tiles, scene.cube.extents)
     height, width, depth = scene.cube.shape
     own = pixels is None and labelled is None  # else its tiles say nothing
     return Amounts(
-        pixels=pixels or height * width,
-        bands=bands or depth,
-        classes=classes or len(scene.classes),
-        labelled=labelled or float(np.count_nonzero(scene.labels)),
+        pixels=height * width if pixels is None else pixels,
+        bands=depth if bands is None else bands,
+        classes=len(scene.classes) if classes is None else classes,
+        labelled=float(np.count_nonzero(scene.labels)) if labelled is None else labelled,
         tiles=float(len(labelled_tiles(tiles, scene.labels))) if own else None,
     )
 
@@ -166,7 +172,7 @@ def workload(spec: RunSpec, amounts: Amounts) -> tuple[Workload, Recipe]:
         value_bytes=amounts.value_bytes,
         tiles=tiles,
         side=spec.tiles.side,
-        halo=spec.patch_size // 2,
+        halo=curriculum.patch_size // 2,
         measured=min(amounts.pixels, tiles * spec.tiles.side**2)
         if spec.basis.pixels == "train"
         else amounts.pixels,
@@ -187,14 +193,15 @@ _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 def measure_rates(
     spec: RunSpec, work: Workload, recipe: Recipe, classes: int, *, threads: int = 1
 ) -> Rates:
-    """The rates of this machine, in some seconds."""
+    """The rates of this machine on so many threads, in some seconds."""
     settle_process(threads)
     step = partial(time_sample, recipe.build, classes=classes, batch_size=spec.train.batch_size)
-    return calibrate(
-        work,
-        spec.basis.precision,
-        lambda k, side, train: step(components=k, patch_size=side, train=train),
-    )
+    with threadpool_limits(threads):
+        return calibrate(
+            work,
+            spec.basis.precision,
+            lambda k, side, train: step(components=k, patch_size=side, train=train),
+        )
 
 
 def plan_run(spec: RunSpec, amounts: Amounts, machines: Machines) -> dict[str, Any]:

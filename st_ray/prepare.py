@@ -6,11 +6,12 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from st_ray.config import RunSpec
+from st_ray.config import RunSpec, flatten, spec_to_table
 from st_ray.engine import Engine
 from st_ray.events import Fanout
-from st_ray.feed import ingest, kept_patches, made_of
+from st_ray.feed import ingest, kept_patches
 from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.curriculum import Curriculum, PlannedStage
 from st_ray.learn.curriculum import plan as plan_stages
@@ -27,10 +28,12 @@ from st_ray.spectral.split import Split, split_labels
 from st_ray.spectral.tiles import Tile, plan_tiles
 from st_ray.steps import (
     check_samples,
+    digest,
     fit_basis,
     inspect_bands,
     labelled_tiles,
     prepare_job,
+    some_spectra,
 )
 
 
@@ -194,6 +197,23 @@ def measure_scene(
     )
 
 
+def made_of(known: Measured, spec: RunSpec) -> dict[str, Any]:
+    """What decides the values of kept patches and which they are, by name; plain."""
+    settings = flatten(spec_to_table(spec))
+    names = ("scene.name", "scene.cube_key", "scene.nodata", "basis.pixels", "basis.whitening")
+    axis, split = known.curriculum.axis, known.split
+    # The first of many components are those of few; the first of many groups are not.
+    rank = None if axis == "components" else known.basis.rank
+    return {
+        **{name: settings.get(name) for name in (*names, "basis.precision")},
+        "axis": axis,
+        "rank": rank,
+        "values": digest(some_spectra(known.scene, split)),
+        "labels": split.labels_sha256,
+        "split": digest(split.parts),
+    }
+
+
 def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: Scene) -> Prepared:
     """From an opened scene to what a training worker needs.
 
@@ -217,5 +237,5 @@ def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: 
         if spec.patches is None:
             job, data = ingest(engine, plan, job, spec)
         else:
-            job, data = kept_patches(job, made_of(spec, known.curriculum, known.split), spec)
+            job, data = kept_patches(job, made_of(known, spec), spec)
     return Prepared(known=known, job=job, data=data)

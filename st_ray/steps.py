@@ -136,7 +136,7 @@ def prepare_job(
             curriculum.axis,
             split.labels_sha256,
             digest(split.parts),
-            digest(_some_spectra(scene, split)),
+            digest(some_spectra(scene, split)),
             recipe.identities,
         ),
         folder=folder.checkpoints,
@@ -147,7 +147,7 @@ def prepare_job(
     )
 
 
-def _some_spectra(scene: Scene, split: Split, most: int = 64) -> NDArray[np.float32]:
+def some_spectra(scene: Scene, split: Split, most: int = 64) -> NDArray[np.float32]:
     """Spectra of some training pixels (M, B): whether a file still holds the same scene."""
     pixels_N2 = np.argwhere(split.train)
     chosen_M2 = pixels_N2[:: -(-len(pixels_N2) // most)]

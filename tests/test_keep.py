@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from st_ray import run_curriculum
+from st_ray import TileSpec, run_curriculum
 from st_ray.errors import OutputError, SceneError
 from st_ray.keep import keep_patches
 from st_ray.spectral.export import component_groups, read_card, read_patches
@@ -77,6 +77,32 @@ def test_an_unfinished_folder_is_no_folder_of_patches(spec, tmp_path) -> None:
         run_curriculum(replace(spec, patches=str(tmp_path), out=str(tmp_path / "run")))
     with pytest.raises(OutputError, match="cannot open"):
         keep_patches(spec, "nowhere://x")
+    with pytest.raises(SceneError, match="holds no patches"):
+        read_card(str(tmp_path / "typo"))
+    assert not (tmp_path / "typo").exists()
+
+
+def test_what_was_kept_before_is_replaced(spec, tmp_path) -> None:
+    folder = tmp_path / "kept"
+    for side in (7, 16):
+        card = keep_patches(replace(spec, tiles=TileSpec(side=side)), str(folder))
+    assert len(list(folder.glob("*.parquet"))) == 1  # a block of the larger tiles
+    samples = read_patches(str(folder), card, components=3, patch_size=5)[1]
+    assert sum(map(len, samples.values())) == card.rows
+    next(folder.glob("*.parquet")).unlink()
+    with pytest.raises(SceneError, match="cannot read|holds 0 patches"):
+        read_patches(str(folder), card, components=3, patch_size=5)
+
+
+def test_groups_of_another_size_are_other_patches(spec, tmp_path) -> None:
+    folder, file = str(tmp_path / "kept"), tmp_path / "groups.toml"
+    text = 'name = "g"\nbeta = 1.0\naxis = "groups"\n[[stage]]\ncomponents = {}\npatch_size = 5\n'
+    file.write_text(text.format(6))
+    keep_patches(replace(spec, curriculum=str(file)), folder)
+    file.write_text(text.format(3))
+    fewer = replace(spec, curriculum=str(file), patches=folder, out=str(tmp_path / "run"))
+    with pytest.raises(SceneError, match="another rank"):
+        run_curriculum(fewer)
 
 
 def test_the_command_keeps_and_says_how_to_go_on(st_ray, scene_files, tmp_path) -> None:

@@ -14,6 +14,7 @@ from torch import nn
 from st_ray import BasisSpec, SceneSpec, SplitSpec, TileSpec
 from st_ray.errors import SceneError, SpecError, SplitError, TrainingError
 from st_ray.learn.bundle import PredictTiles, load_bundle
+from st_ray.learn.placement import Sharded
 from st_ray.pipeline import run_curriculum
 from st_ray.report import Report
 from st_ray.spectral.ingest import StackPlan
@@ -106,6 +107,22 @@ def test_tiles_that_fit_no_memory_are_sharded_unasked(spec, tmp_path, monkeypatc
     monkeypatch.setattr(StackPlan, "build", lambda *args: built.append(args[3]) or original(*args))
     run_curriculum(replace(spec, epochs=6, map=False, out=str(tmp_path / "run")))
     assert built == [0.0]
+
+
+def test_shards_are_planned_for_every_step_of_an_epoch(spec, tmp_path, monkeypatch) -> None:
+    planned, trained = [], []
+    monkeypatch.setattr(
+        "st_ray.feed.plan_shards", lambda w, n, steps: planned.append(steps) or (0, len(w))
+    )
+    original = Sharded.batches
+    monkeypatch.setattr(
+        Sharded, "batches", lambda *args: trained.append(cut := original(*args)) or cut
+    )
+    cluster, train = replace(spec.cluster, placement="shard"), replace(spec.train, class_floor=90)
+    run_curriculum(
+        replace(spec, cluster=cluster, train=train, epochs=6, map=False, out=str(tmp_path / "run"))
+    )
+    assert planned == [max(map(len, trained))]
 
 
 def test_several_scenes_are_trained_as_one(spec, scene_files, tmp_path) -> None:

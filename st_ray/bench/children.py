@@ -44,7 +44,8 @@ class Watched:
     Attributes:
         asked: Unix time of the command.
         events: What it told, in order, each with "kind", "name", "time", "stage", "seconds".
-        peak_bytes: Most resident memory of it and all its child processes, together.
+        peak_bytes: Most resident memory of it and all its child processes, together; what they
+            share counts once, where the system tells.
     """
 
     asked: float
@@ -107,8 +108,11 @@ class _Memory:
         while not self._over.wait(_LOOK_S):
             total = 0
             try:
-                for process in (self._root, *self._root.children(recursive=True)):
-                    total += process.memory_info().rss
+                children = self._root.children(recursive=True)
+                for process in (self._root, *children):
+                    # What several share, such as Ray's object store, counts once.
+                    full = process.memory_full_info() if children else process.memory_info()
+                    total += getattr(full, "pss", full.rss)
             except psutil.Error:  # one has just ended
                 continue
             self._peak = max(self._peak, total)

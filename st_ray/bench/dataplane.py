@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Mapping
+from errno import EISDIR
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -22,7 +24,8 @@ def pca(
 ) -> None:
     """Statistics and components against scikit-learn's, in time and in precision."""
     from st_ray.bench.pca import bench_pca
-    from st_ray.engine import usable_cores
+    from st_ray.engine import free_memory, usable_cores
+    from st_ray.errors import SpecError
 
     _within("--bands", bands, 2)
     _within("--rank", rank, 1, bands)
@@ -30,6 +33,13 @@ def pca(
     _within("--threads", threads, 0)
     _within("--rounds", rounds, 1)
     _within("--seed", seed, 0)
+    need, free = 20.0 * pixels * bands, free_memory()
+    if need > free:
+        raise SpecError(
+            f"--pixels {pixels} of {bands} bands take {need / 1e9:.1f} GB of memory and "
+            f"{free / 1e9:.1f} GB are free; use fewer"
+        )
+    _ready(out)
     table = bench_pca(
         pixels=pixels,
         bands=bands,
@@ -67,6 +77,7 @@ def patches(
     _within("--batch-size", batch_size, 1)
     _within("--threads", threads, 0)
     _within("--rounds", rounds, 1)
+    _ready(out)
     table = bench_patches(
         scene=SceneSpec(name=scene, labels=labels),
         components=components,
@@ -100,6 +111,7 @@ def tax(
     from st_ray.spectral.scene import SceneSpec
 
     _within("--rounds", rounds, 1)
+    _ready(out)
     spec = RunSpec(
         scene=SceneSpec(name=scene, labels=labels), backbone=backbone, epochs=epochs, map=False
     )
@@ -129,6 +141,8 @@ def scale(
     _within("--bands", bands, 2)
     _within("--workers", workers, 0)
     _within("--threads", threads, 0)
+    _within("--seed", seed, 0)
+    _ready(out)
     table = bench_scale(
         gigabytes=_numbers("--gigabytes", gigabytes),
         bands=bands,
@@ -178,6 +192,23 @@ def _within(option: str, value: int, least: int, most: int | None = None) -> Non
     if value < least or (most is not None and value > most):
         expected = f"at least {least}" if most is None else f"{least} to {most}"
         raise SpecError(f"{option} {value}: expected {expected}")
+
+
+def _ready(out: str) -> None:
+    """See that the figures can be written, before hours of work.
+
+    Raises:
+        OutputError: They cannot.
+    """
+    from st_ray.errors import writing
+
+    path = Path(out)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a directory")
 
 
 def _write(table: Mapping[str, Any], path: Path) -> None:

@@ -219,7 +219,7 @@ def _gather_share(scene: SceneSpec, backbone: str, say: Callable[[str], None]) -
         order = epoch_order(job.train_samples.targets_N, job.train.class_floor, job.seed, 0)
         cut = Replicated(Peers()).batches(order, job.train_samples, stage.batch_size)
         batches = cut[: _STEPS + 1]
-        for some in (batches[:1], batches[1:]):  # the first step only warms up
+        for some in (batches[:1], batches[1:] or batches):  # the first step only warms up
             clocked: Any = _Clocked(source)
             stats = train_epoch(
                 model, clocked, some, optimizer, job.loss, lambda _: 1.0, Share(), Peers()

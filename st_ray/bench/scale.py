@@ -18,7 +18,7 @@ from typing import Any
 from st_ray.bench.children import watch_run
 from st_ray.config import ClusterSpec, RunSpec
 from st_ray.engine import usable_cores
-from st_ray.errors import SpecError
+from st_ray.errors import SpecError, writing
 from st_ray.forecast import forecast
 from st_ray.planning import count_scene, machines_like, measure_rates, workload
 from st_ray.spectral.basis import BasisSpec
@@ -28,6 +28,7 @@ from st_ray.spectral.synthetic import NODATA, SyntheticSpec, write_synthetic
 
 _GB = 1e9
 _LABELLED = 5_000  # pixels of every scene, about
+_LEAST_SIDE = 100  # pixels of a scene
 _MARGIN = 2 * _GB  # of the disk, left free
 _LONGEST_RUN_S = 7200.0
 
@@ -60,7 +61,11 @@ def bench_scale(
         SpecError: The disk has no room for the largest scene.
         TrainingError: A run failed.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    least = 2 * bands * _LEAST_SIDE**2 / _GB
+    if min(gigabytes) < least:
+        raise SpecError(f"--gigabytes {min(gigabytes):g}: expected at least {least:.2g}")
     room = shutil.disk_usage(folder).free - _MARGIN
     if max(gigabytes) * _GB > room:
         raise SpecError(
@@ -72,7 +77,7 @@ def bench_scale(
         side = math.isqrt(int(size * _GB / (2 * bands)))
         labelled = min(0.5, _LABELLED / side**2)
         scene = SyntheticSpec(height=side, width=side, bands=bands, labelled=labelled, seed=seed)
-        with tempfile.TemporaryDirectory(prefix="scene-", dir=folder) as place:
+        with writing(folder), tempfile.TemporaryDirectory(prefix="scene-", dir=folder) as place:
             cube, labels = write_synthetic(scene, Path(place), threads=max(1, threads))
             spec = _spec(cube, labels, workers, threads)
             expected = _forecast(spec, threads)
@@ -118,7 +123,7 @@ def _measure(spec: RunSpec, pixels: int) -> dict[str, Any]:
         "seconds": at["ended"] - run.asked,
         "peak_rss_gigabytes": run.peak_bytes / _GB,
         "parts": seconds,
-        "pixels_per_second": pixels / seconds["statistics"],
+        "pixels_per_second": pixels / (seconds["statistics"] + seconds["ingest"]),
     }
 
 
@@ -140,7 +145,10 @@ def _forecast(spec: RunSpec, threads: int) -> dict[str, float]:
 
 
 def with_ratios(table: dict[str, Any]) -> dict[str, Any]:
-    """The table with what the largest scene's throughput is to that of the one nearest 2 GB."""
+    """The table with what the largest scene's throughput is to that of the one nearest 2 GB.
+
+    Throughput is that of statistics and ingest: training has about as many samples in each.
+    """
     rows = table["rows"]
     reference = min(rows, key=lambda row: abs(math.log(row["gigabytes"] / 2.0)))
     return {

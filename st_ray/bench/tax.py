@@ -21,6 +21,7 @@ import numpy as np
 from st_ray.bench.children import Watched, watch_run
 from st_ray.bench.statistics import spread
 from st_ray.config import RunSpec
+from st_ray.errors import SpecError
 
 _WORKERS = (0, 1, 2)
 _HELPS = 5
@@ -80,13 +81,19 @@ def epoch_periods(events: Sequence[Mapping[str, Any]]) -> list[float]:
 
     So what an epoch costs beside training counts too; a stage's first epoch does not, which also
     builds the model.
+
+    Raises:
+        SpecError: No stage has two epochs.
     """
     ends = [event for event in events if event["kind"] == "epoch"]
-    return [
+    periods = [
         after["time"] - before["time"]
         for before, after in pairwise(ends)
         if after["stage"] == before["stage"]
     ]
+    if not periods:
+        raise SpecError("no stage has two epochs, so none can be timed; use more --epochs")
+    return periods
 
 
 def startup_parts(run: Watched) -> dict[str, float]:

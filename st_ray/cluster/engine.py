@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,7 +19,7 @@ from st_ray import errors
 from st_ray.cluster.session import Session, root_cause
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
-from st_ray.engine import choose_device, crop_or_nothing
+from st_ray.engine import TILES_PER_BLOCK, choose_device, crop_or_nothing
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Listen
 from st_ray.learn.job import Job
@@ -29,11 +30,9 @@ from st_ray.spectral.work import Arrays, Merge, TileWork
 
 # Of the smallest node's object store, for projected tiles.
 _SHARE_OF_STORE = 0.3
-# A block's results are held at once, so blocks of many tiles would cost memory.
-_TILES_PER_BLOCK = 16
-# Rows that one task of the tree merges, and the CPUs it asks for: less than others ask for, or Ray
-# Data would fuse it with what comes before, and merge nothing.
-_FAN_IN, _LIGHT = 16, 0.5
+# Rows that one task of the tree merges, and the CPUs it asks for, level by level: Ray Data fuses
+# neighbours that ask for the same, and would then merge nothing.
+_FAN_IN, _LIGHT = 16, (0.5, 0.25)
 
 
 class RayEngine:
@@ -73,15 +72,16 @@ class RayEngine:
             {"tile": position, "raster": crop_or_nothing(raster_HW, tile, side)}
             for position, tile in enumerate(tiles)
         ]
-        blocks = max(-(-len(tiles) // _TILES_PER_BLOCK), min(len(tiles), 2 * self._cpus()))
+        blocks = max(-(-len(tiles) // TILES_PER_BLOCK), min(len(tiles), 2 * self._cpus()))
         run_block: Any = partial(_run_block, work=work, tiles=tuple(tiles), merged=bool(merge))
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             run_block, batch_size=None, num_gpus=gpus
         )
+        levels = cycle(_LIGHT)
         while merge is not None and blocks > _FAN_IN:  # what is left goes to the driver
             blocks = -(-blocks // _FAN_IN)
             merge_rows: Any = partial(_merge_rows, merge=merge)
-            dataset = dataset.map_batches(merge_rows, batch_size=_FAN_IN, num_cpus=_LIGHT)
+            dataset = dataset.map_batches(merge_rows, batch_size=_FAN_IN, num_cpus=next(levels))
         try:
             for batch in dataset.iter_batches(batch_size=None, prefetch_batches=1):
                 if merge is None:

@@ -16,7 +16,7 @@ import time
 import traceback
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
@@ -138,7 +138,14 @@ def _worker(config: dict[str, Any]) -> None:
     memory = free_memory() * SHARE_OF_MEMORY / context.get_local_world_size()
     job = config["job"]
     try:
-        with hold(data, job, peers.rank, memory) as stack:
+        with ExitStack() as held:
+            failure, stack = None, None
+            try:
+                stack = held.enter_context(hold(data, job, peers.rank, memory))
+            except StRayError as error:  # of this worker only, such as a full disk
+                failure = error
+            peers.fail_together(failure)
+            assert stack is not None
             fit(job, stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)
     except StRayError as error:
         if peers.rank == 0:

@@ -29,17 +29,20 @@ _PATIENCE_S = 600.0
 _ORDERED = ("x86_64", "AMD64")
 
 
+TYPES = (torch.float32, torch.float64, torch.float16, torch.int32, torch.int64)
+
+
 class Mailbox:
     """Slots that all workers of one machine see.
 
-    Two sets of slots take turns: who writes into one again knows that everyone has counted past
-    the other, and so has read this one.
+    It takes what is in `TYPES`. Two sets of slots take turns: who writes into one again knows that
+    everyone has counted past the other, and so has read this one.
     """
 
     def __init__(self, mapping: mmap.mmap, rank: int, world: int) -> None:
         self._rank, self._world, self._count = rank, world, 0
-        counters = np.frombuffer(mapping, np.int64, world * _LINE // 8)
-        self._counters_W = counters.reshape(world, -1)[:, 0]
+        lines = np.frombuffer(mapping, np.int64, world * _LINE // 8).reshape(world, -1)
+        self._counters_W, self._sizes_W2 = lines[:, 0], lines[:, 1:3]
         slots = np.frombuffer(mapping, np.uint8, 2 * world * _SLOT, world * _LINE)
         self._slots_2WS = slots.reshape(2, world, _SLOT)
 
@@ -68,7 +71,7 @@ class Mailbox:
         """The tensors (W, ...) of all workers, which are alike in shape and type.
 
         Raises:
-            RuntimeError: A worker does not answer.
+            RuntimeError: A worker does not answer, or sends something else.
         """
         values = mine.detach().contiguous().reshape(-1).numpy()
         out_WN = np.empty((self._world, values.size), values.dtype)
@@ -76,11 +79,15 @@ class Mailbox:
         for start in range(0, values.size, step):
             part = values[start : start + step]
             self._count += 1
-            slots_WS = self._slots_2WS[self._count % 2]
+            turn = self._count % 2
+            slots_WS = self._slots_2WS[turn]
             typed_Wn = slots_WS[:, : part.nbytes].view(values.dtype)
             typed_Wn[self._rank] = part
+            self._sizes_W2[self._rank, turn] = part.nbytes
             self._counters_W[self._rank] = self._count
             self._wait()
+            if (self._sizes_W2[:, turn] != part.nbytes).any():
+                raise RuntimeError("the workers exchange different things")
             out_WN[:, start : start + step] = typed_Wn
         return torch.from_numpy(out_WN).reshape(self._world, *mine.shape)
 
@@ -106,7 +113,7 @@ def _make(folder: Path, size: int) -> str | None:
         return None
     try:
         os.posix_fallocate(handle, 0, size)
-    except OSError:
+    except (OSError, AttributeError):  # no room, or a system that cannot tell
         Path(path).unlink()
         return None
     finally:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from st_ray.errors import StRayError
-from st_ray.learn.mailbox import Mailbox
+from st_ray.learn.mailbox import TYPES, Mailbox
 
 _SYNC_BUFFERS = ("forward_sync_buffers", "broadcast_buffers")
 
@@ -38,7 +38,7 @@ class Peers:
 
     def collect(self, tensor: Tensor) -> Tensor:
         """The tensors (W, ...) of all workers, alike in shape; without gradients."""
-        if self.mailbox is not None and not tensor.is_cuda:
+        if self.mailbox is not None and _fits(tensor):
             return self.mailbox.gather(tensor)
         all_W = [torch.empty_like(tensor) for _ in range(self.world)]
         dist.all_gather(all_W, tensor.detach().contiguous())
@@ -48,7 +48,7 @@ class Peers:
         """The tensor summed over all workers."""
         if self.world == 1:
             return tensor
-        if self.mailbox is not None and not tensor.is_cuda:
+        if self.mailbox is not None and _fits(tensor):
             return self.mailbox.gather(tensor).sum(0)
         total = tensor.clone()
         dist.all_reduce(total)
@@ -96,16 +96,31 @@ class Peers:
         Raises:
             StRayError: On every worker, if the act raised one: nobody is left waiting.
         """
-        failure: list[StRayError | None] = [None]
+        failure: StRayError | None = None
         if self.rank == 0:
             try:
                 act()
             except StRayError as error:
-                failure = [error]
+                failure = error
+        self.fail_together(failure)
+
+    def fail_together(self, failure: StRayError | None) -> None:
+        """Tell the others what this worker failed with, if it did; every worker calls this.
+
+        Raises:
+            StRayError: On every worker, the first that any failed with: nobody is left waiting.
+        """
+        failures: list[StRayError | None] = [failure] * self.world
         if self.world > 1:
-            dist.broadcast_object_list(failure)
-        if failure[0] is not None:
-            raise failure[0]
+            dist.all_gather_object(failures, failure)
+        for first in failures:
+            if first is not None:
+                raise first
+
+
+def _fits(tensor: Tensor) -> bool:
+    """Whether it may go by mailbox."""
+    return tensor.device.type == "cpu" and tensor.dtype in TYPES
 
 
 def _average(peers: Peers, bucket: Any) -> torch.futures.Future[Tensor]:

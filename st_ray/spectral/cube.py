@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SceneError
-from st_ray.spectral.files import FileStamp, forget, map_array
+from st_ray.spectral.files import FileStamp, forget, map_array, read_ahead
 from st_ray.spectral.registry import locate
 
 
@@ -70,8 +70,14 @@ class Cube(Protocol):
     def extents(self) -> tuple[Extent, ...]:
         """The scenes in it, from top to bottom."""
 
+    def extent_at(self, row: int) -> Extent:
+        """The scene that holds a row."""
+
     def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
         """A copy of a window (h, w, B); invalid values are NaN."""
+
+    def expect(self, rows: slice, cols: slice) -> None:
+        """Have the system fetch a window from the disk: it will be read soon."""
 
     def select(self, bands: Iterable[int]) -> Self:
         """The same cube with only these bands, numbered as in the file, in this order."""
@@ -108,7 +114,12 @@ class FileCube:
     @property
     def extents(self) -> tuple[Extent, ...]:
         """The one scene."""
-        return (Extent(top=0, height=self.file_shape[0], width=self.file_shape[1]),)
+        return (self.extent_at(0),)
+
+    def extent_at(self, row: int) -> Extent:
+        """The one scene, which holds every row."""
+        del row
+        return Extent(top=0, height=self.file_shape[0], width=self.file_shape[1])
 
     @property
     def band_indices(self) -> tuple[int, ...]:
@@ -140,6 +151,10 @@ class FileCube:
             values[raw == self.nodata] = np.nan
         forget(mapped)
         return values
+
+    def expect(self, rows: slice, cols: slice) -> None:
+        """See `Cube.expect`."""
+        read_ahead(map_array(FileStamp.of(self._place()), self.key), rows, cols)
 
     def select(self, bands: Iterable[int]) -> FileCube:
         """The same cube with only these bands, numbered as in the file, in this order.

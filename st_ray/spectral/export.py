@@ -13,7 +13,8 @@ Shape letters: N pixels, S patch side, K components, g components of a column.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -80,8 +81,9 @@ class ExportTiles:
         table = pa.concat_tables([table for table in tables if table is not None] or [_nothing()])
         if table.num_rows:
             system, place = _open(self.folder)
-            name = f"part-{min(tile.index for tile in tiles):08d}.parquet"
-            pq.write_table(table, str(place / name), filesystem=system, compression="zstd")
+            path = str(place / f"part-{min(tile.index for tile in tiles):08d}.parquet")
+            with _writing(self.folder):
+                pq.write_table(table, path, filesystem=system, compression="zstd")
         return {"rows": np.array([table.num_rows])}
 
     def _table(self, tile: Tile, parts_hw: NDArray[np.generic]) -> pa.Table | None:
@@ -115,6 +117,31 @@ def component_groups(stages: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple(pairwise(cuts))
 
 
+def make_folder(folder: str) -> None:
+    """See that a folder for patches is there.
+
+    Raises:
+        OutputError: It cannot be opened or made.
+    """
+    system, place = _open(folder)
+    with _writing(folder):
+        system.create_dir(str(place), recursive=True)
+
+
+def clear_patches(folder: str) -> None:
+    """Remove the patches of a folder.
+
+    Raises:
+        OutputError: It cannot be written to.
+    """
+    system, place = _open(folder)
+    with _writing(folder):
+        names = [str(place / _CARD), *_files(system, place)]  # without a card none are whole
+        for item in system.get_file_info(names):
+            if item.type == fs.FileType.File:
+                system.delete_file(item.path)
+
+
 def write_card(card: PatchCard, folder: str) -> None:
     """Write what the folder holds, last: a folder with a card is whole.
 
@@ -123,11 +150,8 @@ def write_card(card: PatchCard, folder: str) -> None:
     """
     system, place = _open(folder)
     text = json.dumps({**asdict(card), "format": _FORMAT}, indent=1) + "\n"
-    try:
-        with system.open_output_stream(str(place / _CARD)) as file:
-            file.write(text.encode())
-    except OSError as problem:
-        raise OutputError(f"cannot write {folder}: {problem}") from None
+    with _writing(folder), system.open_output_stream(str(place / _CARD)) as file:
+        file.write(text.encode())
 
 
 def read_card(folder: str) -> PatchCard:
@@ -140,13 +164,14 @@ def read_card(folder: str) -> PatchCard:
     try:
         with system.open_input_stream(str(place / _CARD)) as file:
             table = json.loads(file.read())
-    except (OSError, ValueError):
+        if table.pop("format") != _FORMAT:
+            raise SceneError(f"{folder} was written by another version; write it anew")
+        return PatchCard(**{**table, "groups": tuple(tuple(group) for group in table["groups"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         raise SceneError(
-            f"{folder} holds no patches: {_CARD} is missing; write them with st-ray prepare"
+            f"{folder} holds no patches: {_CARD} is missing or damaged; write them with "
+            "st-ray prepare"
         ) from None
-    if table.pop("format", None) != _FORMAT:
-        raise SceneError(f"{folder} was written by another version; write it anew")
-    return PatchCard(**{**table, "groups": tuple(tuple(group) for group in table["groups"])})
 
 
 def read_patches(
@@ -163,7 +188,7 @@ def read_patches(
         patch_size: Of the largest stage; the centres of the patches are kept.
 
     Raises:
-        SceneError: The folder holds fewer components or smaller patches.
+        SceneError: The folder holds fewer components or smaller patches, or is damaged.
     """
     held = max(last for _, last in card.groups)
     if components > held or patch_size > card.patch_size:
@@ -174,14 +199,20 @@ def read_patches(
     groups = [group for group in card.groups if group[0] < components]
     system, place = _open(folder)
     names = ["row", "col", "part", "target", *(_column(*group) for group in groups)]
-    files = sorted(
-        item.path
-        for item in system.get_file_info(fs.FileSelector(str(place)))
-        if item.path.endswith(".parquet")
-    )
-    table = pa.concat_tables(
-        [pq.read_table(path, columns=names, filesystem=system) for path in files]
-    )
+    try:
+        table = pa.concat_tables(
+            [
+                pq.read_table(path, columns=names, filesystem=system)
+                for path in _files(system, place)
+            ]
+        )
+    except (OSError, pa.ArrowException) as problem:
+        raise SceneError(f"cannot read {folder}: {problem}; write it anew") from None
+    if table.num_rows != card.rows:
+        raise SceneError(
+            f"{folder} holds {table.num_rows} patches where {_CARD} tells of {card.rows}; write it "
+            "anew, from a cluster to storage that all nodes share"
+        )
     order_N = np.lexsort((table["col"].to_numpy(), table["row"].to_numpy()))
     edge = card.patch_size - (trim := (card.patch_size - patch_size) // 2) * 2
     inner = slice(trim, trim + edge)
@@ -212,14 +243,26 @@ def _nothing() -> pa.Table:
     return pa.table({"row": pa.array([], pa.int32())})
 
 
+def _files(system: fs.FileSystem, place: PurePosixPath) -> list[str]:
+    found = system.get_file_info(fs.FileSelector(str(place)))
+    return sorted(item.path for item in found if item.path.endswith(".parquet"))
+
+
+@contextmanager
+def _writing(folder: str) -> Iterator[None]:
+    """Around writing to a folder of any file system: its errors in one line."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as problem:
+        raise OutputError(f"cannot write {folder}: {problem}") from None
+
+
 def _open(folder: str) -> tuple[fs.FileSystem, PurePosixPath]:
     """The file system of a path or URI, and the path in it."""
     try:
         system, path = (
             fs.FileSystem.from_uri(folder) if "://" in folder else (fs.LocalFileSystem(), folder)
         )
-        if isinstance(system, fs.LocalFileSystem):
-            system.create_dir(path, recursive=True)
     except (OSError, pa.ArrowInvalid) as problem:
         raise OutputError(f"cannot open {folder}: {problem}") from None
     return system, PurePosixPath(path)

@@ -194,6 +194,25 @@ def forget(mapped: NDArray[np.generic]) -> None:
         mapping.madvise(mmap.MADV_DONTNEED)
 
 
+def read_ahead(mapped: NDArray[np.generic], rows: slice, cols: slice) -> None:
+    """Have the system fetch a window of a large mapped array while something else is done.
+
+    Row by row, a window is many short reads, each of which would wait for the disk. Arrays whose
+    rows do not lie one after another are left to the system.
+    """
+    mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)
+    large = mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise")
+    if mapping is None or not large or not mapped.flags.c_contiguous:
+        return
+    first = mapped.ctypes.data - np.frombuffer(mapping, np.uint8, 1).ctypes.data
+    row_bytes, pixel_bytes = mapped.strides[:2]
+    for row in range(*rows.indices(mapped.shape[0])):
+        begin = first + row * row_bytes + cols.start * pixel_bytes
+        end = first + row * row_bytes + min(cols.stop, mapped.shape[1]) * pixel_bytes
+        page = begin - begin % mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_WILLNEED, page, end - page)
+
+
 _LARGE = 1 << 28
 
 

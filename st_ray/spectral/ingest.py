@@ -74,15 +74,14 @@ class StackPlan:
                 values_EEK[...] = self.project(tile)
             yield TileStack(values_REK=self._rows(values_TEEK), halo=self.halo)
             return
-        with tempfile.TemporaryDirectory(prefix="st_ray-stack-") as folder:
-            path = Path(folder) / "stack.f4"
-            with writing(path), path.open("wb") as file:
-                for tile in tiles:
-                    file.write(np.ascontiguousarray(self.project(tile)).data)
-            with path.open("rb") as file:  # the map closes with the last array that looks into it
-                mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
-            values_REK = self._rows(np.frombuffer(mapping, np.float32))
-            yield TileStack(values_REK=values_REK, halo=self.halo, mapping=mapping)
+        place = Path(tempfile.gettempdir())
+        with writing(place), tempfile.TemporaryFile(dir=place) as file:  # nobody sees or leaves it
+            for tile in tiles:
+                file.write(np.ascontiguousarray(self.project(tile)).data)
+            file.flush()
+            mapping = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        values_REK = self._rows(np.frombuffer(mapping, np.float32))  # closes the map at its end
+        yield TileStack(values_REK=values_REK, halo=self.halo, mapping=mapping)
 
     def _rows(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
         return values.reshape(-1, self.edge, self.basis.rank)

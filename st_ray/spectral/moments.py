@@ -164,6 +164,15 @@ class _Sums:
         centred_nB: NDArray[Any],
     ) -> None:
         """Add a block; `centred_nB` is written over."""
+        with np.errstate(invalid="ignore", over="ignore"):  # of values that are left out below
+            self._add(block_nB, chosen_n, centred_nB)
+
+    def _add(
+        self,
+        block_nB: NDArray[np.number],
+        chosen_n: NDArray[np.bool_] | None,
+        centred_nB: NDArray[Any],
+    ) -> None:
         kind, (count, bands) = centred_nB.dtype, block_nB.shape
         shift_B = _rough_mean(block_nB, chosen_n).astype(kind)
         np.subtract(block_nB, shift_B, out=centred_nB, casting="unsafe")

@@ -7,7 +7,8 @@ and what lies beyond a scene's border is mirrored there, as it is for a scene al
 from __future__ import annotations
 
 import glob
-from collections.abc import Iterable, Sequence
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from st_ray.errors import SceneError
 from st_ray.spectral.cube import Cube, Extent, FileCube
 
-# Rows between two scenes at least: more than any patch reaches, so that neither leaks into the
-# other and no guard band crosses.
+# Rows between two scenes at least: a guard band as wide as this crosses no border. (No patch does:
+# what lies beyond a scene's border is mirrored.)
 _APART = 64
 
 
@@ -29,10 +30,12 @@ class MosaicCube:
     Attributes:
         parts: Their cubes, with the same bands.
         tops: First row of each in the mosaic, ascending.
+        width: Columns of the widest.
     """
 
     parts: tuple[FileCube, ...]
     tops: tuple[int, ...]
+    width: int
 
     @property
     def path(self) -> str:
@@ -42,8 +45,11 @@ class MosaicCube:
     @property
     def file_shape(self) -> tuple[int, int, int]:
         """(H, W, B): down to the last scene's last row, as wide as the widest, all bands."""
-        width = max(part.file_shape[1] for part in self.parts)
-        return (self.tops[-1] + self.parts[-1].file_shape[0], width, self.parts[0].file_shape[2])
+        return (
+            self.tops[-1] + self.parts[-1].file_shape[0],
+            self.width,
+            self.parts[0].file_shape[2],
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -58,24 +64,40 @@ class MosaicCube:
     @property
     def extents(self) -> tuple[Extent, ...]:
         """Where each scene lies."""
-        return tuple(
-            Extent(top=top, height=part.file_shape[0], width=part.file_shape[1])
-            for part, top in zip(self.parts, self.tops, strict=True)
-        )
+        return tuple(self.extent_at(top) for top in self.tops)
+
+    def extent_at(self, row: int) -> Extent:
+        """The scene that holds a row, or the last above it."""
+        which = bisect_right(self.tops, row) - 1
+        height, width, _ = self.parts[which].file_shape
+        return Extent(top=self.tops[which], height=height, width=width)
 
     def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
         """Read a window (h, w, B); NaN between the scenes."""
         height, width, bands = self.shape
         rows, cols = (slice(*span.indices(size)) for span, size in ((rows, height), (cols, width)))
         out = np.full((rows.stop - rows.start, cols.stop - cols.start, bands), np.nan, np.float32)
-        for part, extent in zip(self.parts, self.extents, strict=True):
+        for part, own, here, columns in self._parts_of(rows, cols):
+            out[here, : columns.stop - columns.start] = part.read(own, columns)
+        return out
+
+    def expect(self, rows: slice, cols: slice) -> None:
+        """See `Cube.expect`."""
+        for part, own, _, columns in self._parts_of(rows, cols):
+            part.expect(own, columns)
+
+    def _parts_of(self, rows: slice, cols: slice) -> Iterator[tuple[FileCube, slice, slice, slice]]:
+        """Scenes that a window meets: rows and columns of each, and its rows of the window."""
+        which = max(0, bisect_right(self.tops, rows.start) - 1)
+        while which < len(self.tops) and self.tops[which] < rows.stop:
+            part, extent = self.parts[which], self.extent_at(self.tops[which])
+            which += 1
             first, last = max(rows.start, extent.top), min(rows.stop, extent.bottom)
             right = min(cols.stop, extent.width)
             if first < last and cols.start < right:
                 own = slice(first - extent.top, last - extent.top)
                 here = slice(first - rows.start, last - rows.start)
-                out[here, : right - cols.start] = part.read(own, slice(cols.start, right))
-        return out
+                yield part, own, here, slice(cols.start, right)
 
     def select(self, bands: Iterable[int]) -> MosaicCube:
         """The same scenes with only these bands, numbered as in the files.
@@ -115,7 +137,8 @@ def lay_out(cubes: Sequence[FileCube], align: int) -> Cube:
             )
         tops.append(top)
         top = -(-(top + cube.file_shape[0] + _APART) // align) * align
-    return MosaicCube(parts=tuple(cubes), tops=tuple(tops))
+    width = max(cube.file_shape[1] for cube in cubes)
+    return MosaicCube(parts=tuple(cubes), tops=tuple(tops), width=width)
 
 
 def lay_labels(cube: Cube, rasters: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:

@@ -9,9 +9,9 @@ Shape letters: T tiles, E padded tile edge (side + 2 halo), K components, N samp
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
-from mmap import MADV_DONTNEED, mmap
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,7 +32,7 @@ class TileStack:
 
     values_REK: NDArray[np.float32]
     halo: int
-    mapping: mmap | None = None
+    mapping: mmap.mmap | None = None
 
     @property
     def components(self) -> int:
@@ -45,7 +45,7 @@ class TileStack:
         The system would do so itself, but not before memory is short.
         """
         if self.mapping is not None and hasattr(self.mapping, "madvise"):
-            self.mapping.madvise(MADV_DONTNEED)
+            self.mapping.madvise(mmap.MADV_DONTNEED)
 
     def view(self, patch_size: int, components: int) -> NDArray[np.float32]:
         """All windows as a view (R', E', k, S, S), indexed by the centre's position less the halo.

@@ -116,7 +116,7 @@ def read_padded(cube: Cube, tile: Tile, side: int, halo: int) -> NDArray[np.floa
     Returns:
         Values (E, E, B) with E = side + 2 * halo; the core starts at (halo, halo).
     """
-    extent = next(extent for extent in cube.extents if extent.top <= tile.row < extent.bottom)
+    extent = cube.extent_at(tile.row)
     down = np.arange(tile.row - halo, tile.row + side + halo) - extent.top
     rows = mirror(down, extent.height) + extent.top
     cols = mirror(np.arange(tile.col - halo, tile.col + side + halo), extent.width)

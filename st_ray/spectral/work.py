@@ -35,6 +35,7 @@ class SurveyTiles:
     def __call__(self, tiles: Sequence[Tile], labels_Tss: Sequence[NDArray[np.generic]]) -> Arrays:
         """One serialised `BandSurvey` of the block, in column "survey"."""
         survey: BandSurvey | None = None
+        _announce(self.cube, tiles)
         for tile, labels_ss in zip(tiles, labels_Tss, strict=True):
             part = survey_bands(
                 self.cube.read(tile.rows, tile.cols),
@@ -67,6 +68,10 @@ class MeasureTiles:
         """The merged moments of the block, one row."""
         bands = self.cube.shape[2]
         total = SpectralMoments.empty(bands)
+        _announce(
+            self.cube,
+            [tile for tile, chosen_ss in zip(tiles, chosen_Tss, strict=True) if chosen_ss.any()],
+        )
         for tile, chosen_ss in zip(tiles, chosen_Tss, strict=True):
             chosen_hw = np.asarray(chosen_ss, dtype=bool)[: tile.height, : tile.width]
             if not chosen_hw.any():
@@ -105,5 +110,19 @@ class ProjectTiles:
     def __call__(self, tiles: Sequence[Tile], unused: Sequence[NDArray[np.generic]]) -> Arrays:
         """Columns "index" (T,) and "values" float32 (T, E, E, K)."""
         del unused
+        _announce(self.plan.cube, tiles)
         values_TEEK = np.stack([self.plan.project(tile) for tile in tiles])
         return {"index": np.array([tile.index for tile in tiles]), "values": values_TEEK}
+
+
+def _announce(cube: Cube, tiles: Sequence[Tile]) -> None:
+    """Have the tiles of a block fetched together; neighbours side by side as one window."""
+    runs: list[tuple[slice, int, int]] = []
+    for tile in tiles:
+        rows, first, last = runs[-1] if runs else (None, 0, 0)
+        if rows == tile.rows and last == tile.cols.start:
+            runs[-1] = (tile.rows, first, tile.cols.stop)
+        else:
+            runs.append((tile.rows, tile.cols.start, tile.cols.stop))
+    for own, first, last in runs:
+        cube.expect(own, slice(first, last))

@@ -16,7 +16,7 @@ def test_the_peers_dataset_gives_the_same_patches() -> None:
     stack = TileStack(values_REK=rng.normal(size=(14, 14, 4)).astype(np.float32), halo=3)
     centres = np.stack([rng.integers(0, 8, 9), rng.integers(0, 8, 9)], axis=1)
     samples = Samples(centres_N2=centres, targets_N=np.arange(9))
-    dataset = PixelDataset(stack, samples, 5)
+    dataset = PixelDataset(stack, samples, 5, relaid=True)
     expected = extract_patches(stack, centres, 5)
     assert len(dataset) == 9
     for index in range(9):

@@ -46,10 +46,29 @@ def test_the_reference_is_the_scene_nearest_two_gigabytes() -> None:
     [
         ("0.1,x", "--gigabytes '0.1,x': expected positive numbers with commas"),
         ("1e9", "has room for"),
+        ("1e-9", "expected at least"),
     ],
 )
 def test_wrong_sizes_are_one_line(st_ray, tmp_path, sizes, message) -> None:
     folder = ("--folder", tmp_path / "scenes")
     code, _, error = st_ray("bench", "scale", "--gigabytes", sizes, *folder)
     assert code == 2
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("scale", "--folder", "file/x"), "cannot write"),
+        (("scale", "--seed", "-1"), "--seed -1: expected at least 0"),
+        (("scale", "--out", "file/x.json"), "cannot write"),
+        (("pca", "--pixels", "1000000000000"), "GB are free; use fewer"),
+        (("patches", "--out", "."), "cannot write"),
+        (("tax", "--rounds", "0"), "--rounds 0: expected at least 1"),
+    ],
+)
+def test_wrong_inputs_of_the_data_planes_benchmarks(st_ray, tmp_path, words, message) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, error = st_ray("bench", *words)
+    assert (code, error.strip().count("\n")) == (2, 0), error
     assert message in error

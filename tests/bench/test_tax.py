@@ -7,7 +7,7 @@ import pytest
 from st_ray.bench.children import Watched, watch_run
 from st_ray.bench.tax import epoch_periods, startup_parts
 from st_ray.config import ClusterSpec, RunSpec
-from st_ray.errors import TrainingError
+from st_ray.errors import SpecError, TrainingError
 from st_ray.spectral.scene import SceneSpec
 
 
@@ -33,6 +33,11 @@ EVENTS = [
 
 def test_a_period_is_between_the_ends_of_two_epochs_of_a_stage() -> None:
     assert epoch_periods(EVENTS) == [2.0, 3.0]
+
+
+def test_a_stage_of_one_epoch_cannot_be_timed() -> None:
+    with pytest.raises(SpecError, match="no stage has two epochs"):
+        epoch_periods([event("epoch", 1.0, stage=0), event("epoch", 2.0, stage=1)])
 
 
 def test_the_start_is_told_by_its_parts() -> None:

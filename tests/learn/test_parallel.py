@@ -141,6 +141,16 @@ def failure(peers: Peers) -> str:
     return "nothing"
 
 
+def own_failure(peers: Peers) -> str:
+    """What a worker hears when the last fails on its own."""
+    mine = OutputError("disk full") if peers.rank == peers.world - 1 else None
+    try:
+        peers.fail_together(mine)
+    except OutputError as error:
+        return str(error)
+    return "nothing"
+
+
 def name_of(loss: str, way: str, mailbox: object) -> str:
     return f"{loss}, {way}, {'mailbox' if mailbox else 'gloo'}"
 
@@ -174,6 +184,7 @@ def worker(rank: int, folder: str) -> None:
                 ways["sharded"] = train(peers, LOSSES[loss], world)
                 results |= {name_of(loss, way, mailbox): ways[way] for way in ways}
         results["failure"] = failure(peers)
+        results["own failure"] = own_failure(peers)
         results["exchanged"] = [peers.collect(mine) for mine in parcels(rank)]
         results["mailbox"] = mailbox is not None
         torch.save(results, f"{folder}/{world}-{rank}.pt")
@@ -217,10 +228,12 @@ def test_a_mailbox_brings_what_each_gave(trained: Path) -> None:
                 assert torch.equal(brought, torch.stack([own[number] for own in given]))
 
 
-def test_what_fails_on_the_first_worker_ends_all(trained: Path) -> None:
+def test_what_fails_on_one_worker_ends_all(trained: Path) -> None:
     for world in WORLDS:
         for rank in range(world):
-            assert torch.load(trained / f"{world}-{rank}.pt")["failure"] == "no space"
+            results = torch.load(trained / f"{world}-{rank}.pt")
+            assert results["failure"] == "no space"
+            assert results["own failure"] == "disk full"
 
 
 def test_evaluation_counts_pairs_and_averages_the_loss() -> None:
