@@ -6,6 +6,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -144,8 +145,10 @@ def _ways(
     held = torch.from_numpy(
         extract_patches(stack, samples.centres_N2[: 64 * batch_size], patch_size)
     )
-    block = torch.ones(_COPIED, dtype=torch.uint8)
-    other = torch.zeros_like(block)
+    threads = torch.get_num_threads()
+    blocks = np.array_split(np.ones(_COPIED, np.uint8), threads)
+    others = np.array_split(np.zeros(_COPIED, np.uint8), threads)
+    copiers = ThreadPoolExecutor(threads)
 
     def gather(way: PatchSource) -> None:
         for batch in batches:
@@ -157,7 +160,7 @@ def _ways(
             held[start : start + len(batch)].clone()
 
     def copy_block() -> None:
-        other.copy_(block)
+        list(copiers.map(np.copyto, others, blocks))
 
     def load(workers: int, *, relaid: bool) -> None:
         data = PixelDataset(stack, samples, patch_size, relaid=relaid)
