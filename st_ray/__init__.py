@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from st_ray.errors import StRayError
     from st_ray.learn.backbones import build_backbone, register_backbone
     from st_ray.learn.curriculum import Curriculum, Stage
-    from st_ray.learn.fit import TrainSpec
+    from st_ray.learn.job import TrainSpec
     from st_ray.pipeline import run_curriculum
     from st_ray.report import Report
     from st_ray.spectral.basis import BasisSpec
@@ -29,7 +29,7 @@ _HOMES = {
     "StRayError": "st_ray.errors",
     "Stage": "st_ray.learn.curriculum",
     "TileSpec": "st_ray.spectral.tiles",
-    "TrainSpec": "st_ray.learn.fit",
+    "TrainSpec": "st_ray.learn.job",
     "build_backbone": "st_ray.learn.backbones",
     "open_scene": "st_ray.spectral.scene",
     "register_backbone": "st_ray.learn.backbones",

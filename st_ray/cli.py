@@ -6,7 +6,6 @@ import os
 import shlex
 import sys
 import traceback
-from collections.abc import Sequence
 from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
@@ -14,13 +13,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from st_ray.ahead import plan
 from st_ray.bench.command import bench
 from st_ray.errors import StRayError
-from st_ray.options import option
+from st_ray.lists import backbones, curricula, scenes, screen
+from st_ray.options import Assignments, Config, Verbose, option, settle_spec
 
 if TYPE_CHECKING:
-    from rich.console import Console
-
     from st_ray.config import RunSpec
 
 app = typer.Typer(
@@ -156,20 +155,9 @@ def train(
     device: Annotated[str | None, option("auto, cpu or cuda.", "auto")] = None,
     out: Annotated[str | None, option("Output directory.", "a new one under runs/")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
-    config: Annotated[
-        Path | None,
-        option("Run file (TOML), such as a run's run.toml; options given here win.", "none"),
-    ] = None,
-    set_: Annotated[
-        list[str] | None,
-        option(
-            "Any other setting of a run file, such as split.guard=7 (pixels); repeatable.",
-            "none",
-            "--set",
-            metavar="KEY=VALUE",
-        ),
-    ] = None,
-    verbose: Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages.")] = False,
+    config: Config = None,
+    set_: Assignments = None,
+    verbose: Verbose = False,
 ) -> None:
     """Train a classifier; write scores, class map, report and model to the output directory."""
     given = {
@@ -190,23 +178,12 @@ def train(
         "cluster.device": device,
         "out": out,
     }
-    spec = _settle(given, config, set_ or [], out if resume else None)
+    from st_ray.config import RUN_FILE
+
+    if config is None and resume and out and (Path(out) / RUN_FILE).is_file():
+        config = Path(out) / RUN_FILE
+    spec = settle_spec(given, config, set_)
     _train(spec, resume=resume, verbose=verbose)
-
-
-def _settle(
-    given: dict[str, Any], config: Path | None, assignments: list[str], resumed: str | None
-) -> RunSpec:
-    """Run file (or the resumed run's own), then options, then --set; the later wins."""
-    from st_ray.config import RUN_FILE, assign, load_spec, override, spec_from_table
-
-    if config is None and resumed is not None and (Path(resumed) / RUN_FILE).is_file():
-        config = Path(resumed) / RUN_FILE
-    table = load_spec(config) if config is not None else {}
-    for key, value in given.items():
-        if value is not None:
-            assign(table, key, value)
-    return spec_from_table(override(table, assignments))
 
 
 def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
@@ -217,7 +194,7 @@ def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
     from st_ray.report import print_summary
 
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
-    console = _console()
+    console = screen()
     if spec.out is None and not resume:
         spec = replace(spec, out=default_out(spec))
     out = Path(str(spec.out))
@@ -231,59 +208,43 @@ def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
 
 
 @app.command()
-def scenes() -> None:
-    """List the registered scenes."""
-    from st_ray.spectral.registry import scenes as known
+def prepare(
+    scene: Annotated[
+        str | None,
+        typer.Argument(
+            help="A registered scene (see `st-ray scenes`) or the path of a cube.",
+            show_default="indian_pines",
+        ),
+    ] = None,
+    out: Annotated[
+        str, option("Folder or URI (s3://, gs://) of the patches.", "patches")
+    ] = "patches",
+    labels: Annotated[str | None, option("Label raster of class ids.", "the scene's own")] = None,
+    workers: Annotated[int | None, option("0: in this process, without Ray.", "on Ray")] = None,
+    config: Config = None,
+    set_: Assignments = None,
+    verbose: Verbose = False,
+) -> None:
+    """Write the patches of all labelled pixels as Parquet files, to keep or to train on later."""
+    from st_ray.events import Progress
+    from st_ray.keep import keep_patches
 
-    rows = [
-        (row.name, "x".join(map(str, row.shape)), str(row.classes), row.state, row.source)
-        for row in known()
-    ]
-    _table(("scene", "rows x columns x bands", "classes", "here", "source"), rows)
-
-
-@app.command()
-def backbones() -> None:
-    """List the backbones."""
-    from st_ray.learn.backbones import backbones as known
-
-    rows = [
-        (entry.name, str(entry.full_epochs), f"{entry.learning_rate:g}", entry.paper, entry.growth)
-        for entry in known().values()
-    ]
-    _table(("backbone", "T0", "lr", "paper", "when components or patch grow"), rows)
-
-
-@app.command()
-def curricula() -> None:
-    """List the curricula, settled for 200 bands and 11x11 patches."""
-    from st_ray.learn.presets import PRESETS
-
-    rows = []
-    for name, preset in PRESETS.items():
-        curriculum = preset(200, 11)
-        stages = ", ".join(
-            f"{stage.components or 'all'}@{stage.patch_size}x{stage.patch_size}"
-            for stage in curriculum.stages
-        )
-        what = (preset.__doc__ or "").splitlines()[0]
-        rows.append((name, f"{curriculum.beta:g}", stages, what))
-    _table(("curriculum", "beta", "components@patch by stage", "what it is"), rows)
+    given = {"scene.name": scene, "scene.labels": labels, "cluster.workers": workers}
+    spec, console = settle_spec(given, config, set_), screen()
+    folder = out if "://" in out else str(Path(out).absolute())
+    sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
+    card = keep_patches(spec, folder, listen=Progress(console), verbose=verbose)
+    columns = ", ".join(f"{first + 1} to {last}" for first, last in card.groups)
+    console.print(
+        f"{card.rows} patches of {card.patch_size}x{card.patch_size} pixels, components {columns}: "
+        f"{folder}\nTrain on them with the same settings and --set patches={folder}",
+        highlight=False,
+        soft_wrap=True,
+    )
 
 
-def _console() -> Console:
-    from rich.console import Console
-
-    return Console(width=None if sys.stdout.isatty() else 100, soft_wrap=False)
-
-
-def _table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    from rich.table import Table
-
-    table = Table(*titles, box=None, pad_edge=False)
-    for row in rows:
-        table.add_row(*row)
-    _console().print(table)
+for command in (plan, scenes, backbones, curricula):
+    app.command()(command)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import check_beta
-from st_ray.learn.fit import TrainSpec
+from st_ray.learn.job import TrainSpec
 from st_ray.learn.presets import PRESETS, USUAL_EPOCHS
 from st_ray.spectral.basis import BasisSpec
 from st_ray.spectral.benchmarks import SCENES
@@ -33,7 +33,7 @@ RUN_FILE, CURRICULUM_FILE = "run.toml", "curriculum.toml"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ClusterSpec:
-    """Where a run runs; none of it changes the result beyond floating-point rounding.
+    """Where a run runs; of this, only sharding changes the result beyond rounding.
 
     Attributes:
         workers: Ray Train workers; 0 trains in this process without Ray; None takes one per GPU,
@@ -41,17 +41,26 @@ class ClusterSpec:
         device: "auto" (CUDA if there is any), "cpu" or "cuda".
         threads: CPU threads a worker; 0 shares the machine's cores out evenly.
         max_failures: Worker deaths a run survives, each costing the epoch under way.
+        placement: Where the projected tiles lie. "replicate": all of them with every worker, so
+            that batches do not depend on the number of workers. "shard": each worker makes and
+            holds its own, and a batch takes a fixed share from each. "auto": replicated where
+            they fit, which is a quarter of the free memory, or of a node's object store.
     """
 
     workers: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
     max_failures: int = 3
+    placement: Literal["auto", "replicate", "shard"] = "auto"
 
     def __post_init__(self) -> None:
         for name in ("workers", "threads", "max_failures"):
             if (getattr(self, name) or 0) < 0:
                 raise SpecError(f"cluster.{name}={getattr(self, name)}: expected 0 or more")
+        if self.placement not in ("auto", "replicate", "shard"):
+            raise SpecError(
+                f"cluster.placement={self.placement!r}: expected 'auto', 'replicate' or 'shard'"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,6 +80,8 @@ class RunSpec:
         beta: Share of T0 to train, in (0, 1]; None takes the curriculum's own.
         train: The optimisation.
         cluster: Where to run.
+        patches: A folder (path or URI) of patches that `st-ray prepare` wrote for these settings,
+            in place of projecting tiles; None projects them.
         seed: Of split, initialisation, shuffles and dropout.
         map: Whether to predict the whole scene.
         out: Output directory; None makes a new one under runs/.
@@ -88,6 +99,7 @@ class RunSpec:
     beta: float | None = None
     train: TrainSpec = field(default_factory=TrainSpec)
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
+    patches: str | None = None
     seed: int = 0
     map: bool = True
     out: str | None = None
@@ -210,6 +222,7 @@ def anchor(spec: RunSpec) -> RunSpec:
             name=scene.name if scene.name in SCENES else _absolute(scene.name),
             labels=scene.labels and _absolute(scene.labels),
         ),
+        patches=_absolute_folder(spec.patches),
         split=replace(
             split,
             kind=split.kind if split.kind in DRAWN else _absolute(split.kind),
@@ -218,9 +231,13 @@ def anchor(spec: RunSpec) -> RunSpec:
     )
 
 
+def _absolute_folder(folder: str | None) -> str | None:
+    return folder if folder is None or "://" in folder else str(Path(folder).absolute())
+
+
 def _absolute(text: str) -> str:
     path = Path(text).expanduser()
-    return str(path.absolute()) if path.is_file() else text
+    return str(path.absolute()) if path.is_file() or "*" in text else text
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -9,20 +9,24 @@ from __future__ import annotations
 import ctypes
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
 import numpy as np
+import psutil
 import torch
 from numpy.typing import NDArray
 
 from st_ray.config import ClusterSpec
 from st_ray.errors import SpecError
-from st_ray.learn.fit import Job, Listen, fit
-from st_ray.learn.parallel import Peers
+from st_ray.learn.fit import Listen, fit
+from st_ray.learn.job import Job
+from st_ray.learn.peers import Peers
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile, crop
-from st_ray.spectral.work import Arrays, TileWork
+from st_ray.spectral.work import Arrays, Merge, TileWork
 
 
 class Engine(Protocol):
@@ -31,10 +35,12 @@ class Engine(Protocol):
     Attributes:
         workers: Training workers; 0 = this process. A cluster's are known once it is entered.
         device: "cpu" or "cuda", likewise.
+        memory: Bytes of projected tiles that every worker can hold.
     """
 
     workers: int
     device: Literal["cpu", "cuda"]
+    memory: float
 
     def __enter__(self) -> Self:
         """Start it."""
@@ -55,6 +61,7 @@ class Engine(Protocol):
         raster_HW: NDArray[np.generic] | None = None,
         *,
         gpus: int = 0,
+        merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """Run work over blocks of tiles, in no particular order.
 
@@ -64,22 +71,35 @@ class Engine(Protocol):
             side: Side of a full core, pixels.
             raster_HW: Its crop under each tile is handed to the work.
             gpus: GPUs that a block needs to itself.
+            merge: Makes one result of several, in any order and grouping; then few come back,
+                however many tiles there are.
         """
 
-    def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
-        """Run `fit` on all workers; the outcome is in `job.folder` afterwards."""
+    def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
+        """Run `fit` on all workers; the outcome is in `job.folder` afterwards.
+
+        Args:
+            job: What to train.
+            data: All tiles; or, where `job.shards` says whose they are, how to make them.
+            listen: Told of epochs.
+        """
+
+
+# A block's results are held at once, so blocks of many tiles would cost memory.
+TILES_PER_BLOCK = 16
 
 
 class LocalEngine:
-    """Everything in this process, one tile at a time: for debugging, and as Ray's yardstick."""
+    """Everything in this process: for debugging, and as Ray's yardstick."""
 
     def __init__(self, spec: ClusterSpec) -> None:
         self.workers = 0
         self.device: Literal["cpu", "cuda"] = choose_device(spec.device, _own_gpus())
         self.threads = spec.threads
+        self.memory = free_memory() * SHARE_OF_MEMORY
 
     def __enter__(self) -> Self:
-        settle_process(self.threads or os.cpu_count() or 1)
+        settle_process(self.threads or len(usable_cores()))
         return self
 
     def __exit__(self, *unused: object) -> None:
@@ -93,15 +113,38 @@ class LocalEngine:
         raster_HW: NDArray[np.generic] | None = None,
         *,
         gpus: int = 0,
+        merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """See `Engine.map_tiles`."""
-        del gpus  # this process's own
-        for tile in tiles:
-            yield work([tile], [crop_or_nothing(raster_HW, tile, side)])
+        del gpus, merge  # this process's own; the caller merges one by one
+        for start in range(0, len(tiles), TILES_PER_BLOCK):
+            block = tiles[start : start + TILES_PER_BLOCK]
+            yield work(block, [crop_or_nothing(raster_HW, tile, side) for tile in block])
 
-    def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
+    def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `Engine.train`."""
-        fit(job, stack, peers=Peers(), device=torch.device(self.device), listen=listen)
+        with hold(data, job, 0, self.memory) as stack:
+            fit(job, stack, peers=Peers(), device=torch.device(self.device), listen=listen)
+
+
+@contextmanager
+def hold(data: TileStack | StackPlan, job: Job, worker: int, memory: float) -> Iterator[TileStack]:
+    """What a worker trains on: the whole stack, or its shard, made here."""
+    if isinstance(data, TileStack):
+        yield data
+    else:
+        assert job.shards is not None  # `st_ray.steps.ingest` sees to it
+        with data.build(job.shards[worker], job.shards[worker + 1], memory) as stack:
+            yield stack
+
+
+def free_memory() -> float:
+    """Bytes of memory that this machine could still give."""
+    return float(psutil.virtual_memory().available)
+
+
+# Of the free memory, for projected tiles.
+SHARE_OF_MEMORY = 0.25
 
 
 def open_engine(spec: ClusterSpec, *, verbose: bool = False) -> Engine:
@@ -157,6 +200,13 @@ def settle_process(threads: int) -> None:
     torch.backends.cudnn.benchmark = False
     call_glibc("mallopt", _M_MMAP_THRESHOLD, 1 << 30)
     call_glibc("mallopt", _M_TRIM_THRESHOLD, 1 << 30)
+
+
+def usable_cores() -> list[int]:
+    """The cores that this process may run on."""
+    if hasattr(os, "sched_getaffinity"):
+        return sorted(os.sched_getaffinity(0))
+    return list(range(os.cpu_count() or 1))
 
 
 def call_glibc(name: str, *arguments: int) -> None:

@@ -5,7 +5,8 @@ Events are dicts with a "kind":
 * ``phase``: a part of the run begins ("name": startup, statistics, ingest, train, map).
 * ``plan``: the stages are settled ("stages": tuple of `PlannedStage`).
 * ``started``: training begins ("epochs": of the whole run, "epoch": already done, "time": Unix).
-* ``epoch``: one is done ("row": `EpochRow`).
+* ``worker``: the first of the workers is up ("time": Unix).
+* ``epoch``: one is done ("row": `EpochRow`, "time": Unix).
 * ``failed``: a worker met bad input ("message").
 """
 

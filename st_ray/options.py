@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
+
+if TYPE_CHECKING:
+    from st_ray.config import RunSpec
 
 
 def option(what: str, default: str | bool, *names: str, metavar: str | None = None) -> Any:
@@ -17,3 +22,36 @@ def option(what: str, default: str | bool, *names: str, metavar: str | None = No
         metavar: What stands for the value in the help.
     """
     return typer.Option(*names, help=what, show_default=default, metavar=metavar)
+
+
+Config = Annotated[
+    Path | None,
+    option("Run file (TOML), such as a run's run.toml; options given here win.", "none"),
+]
+Assignments = Annotated[
+    list[str] | None,
+    option(
+        "Any other setting of a run file, such as split.guard=7 (pixels); repeatable.",
+        "none",
+        "--set",
+        metavar="KEY=VALUE",
+    ),
+]
+Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's own messages.")]
+
+
+def settle_spec(
+    given: Mapping[str, Any], config: Path | None, assignments: Sequence[str] | None
+) -> RunSpec:
+    """Run file, then options that are not None, then ``--set``; the later wins.
+
+    Raises:
+        SpecError: A setting is unknown or wrong.
+    """
+    from st_ray.config import assign, load_spec, override, spec_from_table
+
+    table = load_spec(config) if config is not None else {}
+    for key, value in given.items():
+        if value is not None:
+            assign(table, key, value)
+    return spec_from_table(override(table, assignments or ()))

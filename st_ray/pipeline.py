@@ -15,13 +15,15 @@ from st_ray.compose import RunResult, compose_report
 from st_ray.config import RunSpec, anchor
 from st_ray.engine import Engine, open_engine
 from st_ray.events import Fanout, TensorBoard
-from st_ray.learn.fit import BuildModel, Job, Listen
+from st_ray.learn.fit import Listen
+from st_ray.learn.job import BuildModel, Job
 from st_ray.learn.objectives import BuildOptimizer, Loss
 from st_ray.learn.outcome import Outcome
 from st_ray.output import RunFolder, find_folder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import Recipe, fill_in, settle_recipe
-from st_ray.report import Report, false_colour, write_report
+from st_ray.report import Report, false_colour, thinning, write_report
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene, open_scene
 from st_ray.steps import bundle_model, epochs_done, predict_scene
@@ -62,7 +64,7 @@ def run_curriculum(
         recipe = settle_recipe(spec, backbone, loss, optimizer)
         if folder.report.exists():
             return Report.load(folder.report)
-        scene = open_scene(spec.scene)
+        scene = open_scene(spec.scene, spec.tiles.side)
         engine = open_engine(spec.cluster, verbose=verbose)
         run.settle(recipe, engine, scene, folder)  # wrong stages end before Ray starts
         with run.starting(engine):
@@ -78,24 +80,25 @@ def _run(
 ) -> Report:
     spec = run.spec
     made = prepare(run, recipe, engine, folder, scene)
-    folder.begin(spec, made.curriculum)
-    made.split.save(folder.split)
-    outcome = _train(run, engine, made.job, made.stack, folder)
-    bundle_model(spec, made.scene, made.basis, made.job, made.curriculum.name, folder)
+    known = made.known
+    folder.begin(spec, known.curriculum)
+    known.split.save(folder.split)
+    outcome = _train(run, engine, made.job, made.data, folder)
+    bundle_model(spec, known.scene, known.basis, made.job, known.curriculum.name, folder)
     class_map = None
     if spec.map:
         with run.clock("map"):
             class_map = predict_scene(
-                engine, made.scene, folder, made.tiles, spec.tiles.side, recipe.own_build
+                engine, known.scene, folder, known.tiles, spec.tiles.side, recipe.own_build
             )
     result = RunResult(
-        scene=made.scene,
-        verdict=made.verdict,
-        notes=(*made.notes, *run.notes),
-        split=made.split,
-        curriculum=made.curriculum,
+        scene=known.scene,
+        verdict=known.verdict,
+        notes=(*known.notes, *run.notes),
+        split=known.split,
+        curriculum=known.curriculum,
         stages=made.job.stages,
-        basis=made.basis,
+        basis=known.basis,
         outcome=outcome,
         seconds=run.totals(),
         workers=engine.workers,
@@ -107,20 +110,26 @@ def _run(
     write_report(
         report,
         class_map=class_map,
-        labels=made.scene.labels,
-        parts=made.split.parts,
-        false_colour=_picture(made.scene),
+        labels=known.scene.labels,
+        parts=known.split.parts,
+        false_colour=_picture(known.scene),
         out=folder.path,
     )
     return report
 
 
 def _picture(scene: Scene) -> NDArray[np.uint8]:
-    everything = slice(None)
-    return false_colour(scene.cube.select(scene.false_colour).read(everything, everything))
+    bands, step = scene.cube.select(scene.false_colour), thinning(scene.labels.shape)
+    if step == 1:
+        return false_colour(bands.read(slice(None), slice(None)))
+    rows = range(0, scene.labels.shape[0], step)
+    lines = [bands.read(slice(row, row + 1), slice(None))[:, ::step] for row in rows]
+    return false_colour(np.concatenate(lines))
 
 
-def _train(run: Run, engine: Engine, job: Job, stack: TileStack, folder: RunFolder) -> Outcome:
+def _train(
+    run: Run, engine: Engine, job: Job, data: TileStack | StackPlan, folder: RunFolder
+) -> Outcome:
     """Train, and tell start-up, training and the last scoring apart."""
     finished = Outcome.exists(job.folder, job.fingerprint)
     done = job.epochs if finished else epochs_done(job)
@@ -129,7 +138,7 @@ def _train(run: Run, engine: Engine, job: Job, stack: TileStack, folder: RunFold
     begun = time.time()
     with run.clock("train"):
         if not finished:
-            engine.train(job, stack, run.listen)
+            engine.train(job, data, run.listen)
     outcome = Outcome.load(job.folder)
     if run.listen.training_started is not None:
         waited = max(0.0, run.listen.training_started - begun)

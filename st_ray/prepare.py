@@ -6,29 +6,34 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Any
 
-from st_ray.config import RunSpec
+from st_ray.config import RunSpec, flatten, spec_to_table
 from st_ray.engine import Engine
 from st_ray.events import Fanout
+from st_ray.feed import ingest, kept_patches
 from st_ray.learn.checkpoint import EpochRow
-from st_ray.learn.curriculum import Curriculum, PlannedStage, plan
-from st_ray.learn.fit import Job
+from st_ray.learn.curriculum import Curriculum, PlannedStage
+from st_ray.learn.curriculum import plan as plan_stages
+from st_ray.learn.job import Job
 from st_ray.learn.presets import find_curriculum
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe, check_stages, default_shape
 from st_ray.spectral.bands import BandVerdict
 from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import Split, split_labels
 from st_ray.spectral.tiles import Tile, plan_tiles
 from st_ray.steps import (
     check_samples,
+    digest,
     fit_basis,
     inspect_bands,
     labelled_tiles,
     prepare_job,
-    project_tiles,
+    some_spectra,
 )
 
 
@@ -64,7 +69,7 @@ class Run:
         else:
             shape = default_shape(spec.backbone, brought=recipe.own_build is not None)
             curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size, shape)
-        stages = plan(
+        stages = plan_stages(
             curriculum,
             bands=bands,
             patch_size=spec.patch_size,
@@ -115,8 +120,8 @@ class Run:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Prepared:
-    """All that comes before training.
+class Measured:
+    """What is known of a scene before a tile is projected.
 
     Attributes:
         scene: Without bad bands.
@@ -125,9 +130,8 @@ class Prepared:
         tiles: The whole plan.
         split: Which pixels do what.
         curriculum: As named.
+        stages: As planned.
         basis: As solved.
-        job: What to train.
-        stack: The projected tiles.
     """
 
     scene: Scene
@@ -136,9 +140,78 @@ class Prepared:
     tiles: tuple[Tile, ...]
     split: Split
     curriculum: Curriculum
+    stages: tuple[PlannedStage, ...]
     basis: SpectralBasis
+
+    def plan(self, side: int) -> StackPlan:
+        """How the tiles that hold labels are projected, with a margin for the largest patch."""
+        return StackPlan(
+            cube=self.scene.cube,
+            basis=self.basis,
+            tiles=labelled_tiles(self.tiles, self.scene.labels),
+            side=side,
+            halo=self.curriculum.patch_size // 2,
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Prepared:
+    """All that comes before training.
+
+    Attributes:
+        known: Of the scene.
+        job: What to train.
+        data: The projected tiles, or how each worker makes its own.
+    """
+
+    known: Measured
     job: Job
-    stack: TileStack
+    data: TileStack | StackPlan
+
+
+def measure_scene(
+    run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: Scene
+) -> Measured:
+    """Bands, split and spectral statistics of an opened scene.
+
+    Raises:
+        StRayError: Bad input, in one line.
+    """
+    spec = run.spec
+    tiles = plan_tiles(scene.labels.shape, spec.tiles, scene.cube.extents)
+    with run.clock("statistics"):
+        scene, verdict, notes = inspect_bands(engine, scene, tiles, spec)
+        curriculum, stages = run.settle(recipe, engine, scene, folder)
+        split = split_labels(scene.labels, spec.split, spec.seed, curriculum.patch_size)
+        check_samples(split, engine.workers)
+        basis = fit_basis(engine, scene, split, tiles, curriculum, stages, spec)
+    return Measured(
+        scene=scene,
+        verdict=verdict,
+        notes=notes,
+        tiles=tiles,
+        split=split,
+        curriculum=curriculum,
+        stages=stages,
+        basis=basis,
+    )
+
+
+def made_of(known: Measured, spec: RunSpec) -> dict[str, Any]:
+    """What decides the values of kept patches and which they are, by name; plain."""
+    settings = flatten(spec_to_table(spec))
+    names = ("scene.name", "scene.cube_key", "scene.nodata", "basis.pixels", "basis.whitening")
+    axis, split = known.curriculum.axis, known.split
+    # The first of many components are those of few; the first of many groups are not.
+    rank = None if axis == "components" else known.basis.rank
+    return {
+        **{name: settings.get(name) for name in (*names, "basis.precision")},
+        "axis": axis,
+        "rank": rank,
+        "values": digest(some_spectra(known.scene, split)),
+        "labels": split.labels_sha256,
+        "split": digest(split.parts),
+    }
 
 
 def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: Scene) -> Prepared:
@@ -148,25 +221,21 @@ def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: 
         StRayError: Bad input, in one line.
     """
     spec = run.spec
-    tiles = plan_tiles(scene.labels.shape, spec.tiles)
-    with run.clock("statistics"):
-        scene, verdict, notes = inspect_bands(engine, scene, tiles, spec)
-        curriculum, stages = run.settle(recipe, engine, scene, folder)
-        split = split_labels(scene.labels, spec.split, spec.seed, curriculum.patch_size)
-        check_samples(split, engine.workers)
-        basis = fit_basis(engine, scene, split, tiles, curriculum, stages, spec)
+    known = measure_scene(run, recipe, engine, folder, scene)
     with run.clock("ingest"):
-        held = labelled_tiles(tiles, scene.labels)
-        job = prepare_job(recipe, spec, scene, split, curriculum, stages, held, folder)
-        stack = project_tiles(engine, scene, basis, held, job.halo, spec.tiles.side)
-    return Prepared(
-        scene=scene,
-        verdict=verdict,
-        notes=notes,
-        tiles=tiles,
-        split=split,
-        curriculum=curriculum,
-        basis=basis,
-        job=job,
-        stack=stack,
-    )
+        plan = known.plan(spec.tiles.side)
+        job = prepare_job(
+            recipe,
+            spec,
+            known.scene,
+            known.split,
+            known.curriculum,
+            known.stages,
+            plan.tiles,
+            folder,
+        )
+        if spec.patches is None:
+            job, data = ingest(engine, plan, job, spec)
+        else:
+            job, data = kept_patches(job, made_of(known, spec), spec)
+    return Prepared(known=known, job=job, data=data)

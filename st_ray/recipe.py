@@ -13,8 +13,8 @@ from st_ray.config import RunSpec
 from st_ray.errors import SceneError, SpecError
 from st_ray.learn.backbones import backbones, build_backbone, check_backbone
 from st_ray.learn.curriculum import PlannedStage
-from st_ray.learn.fit import BuildModel
 from st_ray.learn.identity import identity
+from st_ray.learn.job import BuildModel
 from st_ray.learn.objectives import (
     BuildOptimizer,
     Loss,

@@ -15,19 +15,25 @@ from st_ray.errors import SplitError
 from st_ray.learn.bundle import ModelCard, PredictTiles, save_bundle
 from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.curriculum import Curriculum, PlannedStage
-from st_ray.learn.fit import Job
+from st_ray.learn.job import Job
 from st_ray.learn.outcome import Outcome
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe
-from st_ray.spectral.bands import BandSurvey, BandVerdict, apply_verdict, judge_bands
+from st_ray.spectral.bands import BandVerdict, apply_verdict, judge_bands
 from st_ray.spectral.basis import SpectralBasis, group_bands, solve_basis, standardise_bands
-from st_ray.spectral.moments import SpectralMoments, merge_all
 from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
-from st_ray.spectral.patches import TileStack, select_samples
+from st_ray.spectral.patches import select_samples
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import Split
 from st_ray.spectral.tiles import Tile
-from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles
+from st_ray.spectral.work import (
+    MeasureTiles,
+    SurveyTiles,
+    merge_moments,
+    merge_surveys,
+    read_moments,
+    read_surveys,
+)
 
 
 def check_samples(split: Split, workers: int) -> None:
@@ -55,13 +61,10 @@ def inspect_bands(
     Raises:
         SceneError: There are bad bands and the spec says to stop, or nothing is left.
     """
-    survey: BandSurvey | None = None
-    for part in engine.map_tiles(SurveyTiles(scene.cube), tiles, spec.tiles.side, scene.labels):
-        for blob in part["survey"]:
-            one = BandSurvey.from_bytes(bytes(blob))
-            survey = one if survey is None else survey.merge(one)
-    assert survey is not None  # a scene has at least one tile
-    verdict = judge_bands(survey, scene.cube.band_indices)
+    parts = engine.map_tiles(
+        SurveyTiles(scene.cube), tiles, spec.tiles.side, scene.labels, merge=merge_surveys
+    )
+    verdict = judge_bands(read_surveys(parts), scene.cube.band_indices)
     scene, notes = apply_verdict(scene, verdict, spec.scene.bad_bands)
     return scene, verdict, notes
 
@@ -82,10 +85,11 @@ def fit_basis(
     """
     train_only = spec.basis.pixels == "train"
     chosen_HW = (split.parts == TRAIN) if train_only else np.ones(split.parts.shape, bool)
-    work = MeasureTiles(scene.cube)
-    moments = merge_all(
-        SpectralMoments.from_arrays(part)
-        for part in engine.map_tiles(work, tiles, spec.tiles.side, chosen_HW.astype(np.uint8))
+    work = MeasureTiles(scene.cube, spec.basis.precision)
+    moments = read_moments(
+        engine.map_tiles(
+            work, tiles, spec.tiles.side, chosen_HW.astype(np.uint8), merge=merge_moments
+        )
     )
     if curriculum.axis == "bands":
         return standardise_bands(moments)
@@ -93,24 +97,6 @@ def fit_basis(
     if curriculum.axis == "groups":
         return group_bands(moments, rank)
     return solve_basis(moments, rank, whitening=spec.basis.exponent)
-
-
-def project_tiles(
-    engine: Engine,
-    scene: Scene,
-    basis: SpectralBasis,
-    tiles: Sequence[Tile],
-    halo: int,
-    side: int,
-) -> TileStack:
-    """Project every tile that holds a labelled pixel, with its halo, into one stack."""
-    edge = side + 2 * halo
-    place = {tile.index: position for position, tile in enumerate(tiles)}
-    values = np.empty((len(tiles), edge, edge, basis.rank), dtype=np.float32)
-    for part in engine.map_tiles(ProjectTiles(scene.cube, basis, side, halo), tiles, side):
-        for index, values_EEK in zip(part["index"], part["values"], strict=True):
-            values[place[int(index)]] = values_EEK
-    return TileStack(values_REK=values.reshape(-1, edge, basis.rank), halo=halo)
 
 
 def labelled_tiles(tiles: Sequence[Tile], labels_HW: NDArray[np.int32]) -> tuple[Tile, ...]:
@@ -149,8 +135,8 @@ def prepare_job(
             stages,
             curriculum.axis,
             split.labels_sha256,
-            _digest(split.parts),
-            _digest(_some_spectra(scene, split)),
+            digest(split.parts),
+            digest(some_spectra(scene, split)),
             recipe.identities,
         ),
         folder=folder.checkpoints,
@@ -161,7 +147,7 @@ def prepare_job(
     )
 
 
-def _some_spectra(scene: Scene, split: Split, most: int = 64) -> NDArray[np.float32]:
+def some_spectra(scene: Scene, split: Split, most: int = 64) -> NDArray[np.float32]:
     """Spectra of some training pixels (M, B): whether a file still holds the same scene."""
     pixels_N2 = np.argwhere(split.train)
     chosen_M2 = pixels_N2[:: -(-len(pixels_N2) // most)]
@@ -169,7 +155,8 @@ def _some_spectra(scene: Scene, split: Split, most: int = 64) -> NDArray[np.floa
     return np.concatenate(windows).reshape(len(windows), -1)
 
 
-def _digest(array: NDArray[np.generic]) -> str:
+def digest(array: NDArray[np.generic]) -> str:
+    """SHA-256 of an array's bytes."""
     return hashlib.sha256(array.tobytes()).hexdigest()
 
 

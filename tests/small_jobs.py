@@ -11,10 +11,11 @@ import torch
 
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.curriculum import PlannedStage
-from st_ray.learn.fit import Job, TrainSpec, fit
+from st_ray.learn.fit import fit
+from st_ray.learn.job import Job, TrainSpec
 from st_ray.learn.objectives import resolve_loss, resolve_optimizer
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.spectral.patches import Samples, TileStack
 
 HALO, BANDS, CLASSES = 3, 8, 3

@@ -206,7 +206,7 @@ def test_an_interrupted_list_ends_in_one_line(st_ray, monkeypatch, usual_ctrl_c)
     def press(*unused: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("st_ray.cli._table", press)
+    monkeypatch.setattr("st_ray.lists.table", press)
     code, out, err = st_ray("curricula")
     assert (code, out, err) == (130, "", "st-ray: interrupted\n")
 

@@ -11,16 +11,20 @@ import st_ray
 
 ROOT = Path(st_ray.__file__).parent
 LAYERS = [
-    ("errors", "options"),
+    ("errors",),
     ("spectral",),
     ("learn",),
     ("config", "events"),
-    ("report",),
+    ("report", "options"),
     ("compose", "output", "engine"),
     ("cluster", "recipe"),
     ("steps",),
+    ("feed", "forecast"),
     ("prepare",),
-    ("pipeline", "bench"),
+    ("pipeline", "keep", "planning"),
+    ("bench",),
+    ("lists",),
+    ("ahead",),
     ("cli",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

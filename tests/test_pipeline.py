@@ -14,8 +14,10 @@ from torch import nn
 from st_ray import BasisSpec, SceneSpec, SplitSpec, TileSpec
 from st_ray.errors import SceneError, SpecError, SplitError, TrainingError
 from st_ray.learn.bundle import PredictTiles, load_bundle
+from st_ray.learn.placement import Sharded
 from st_ray.pipeline import run_curriculum
 from st_ray.report import Report
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.parts import TEST, TRAIN, Split
 from st_ray.spectral.scene import open_scene
 from st_ray.spectral.tiles import plan_tiles
@@ -81,6 +83,63 @@ def test_two_runs_of_one_spec_are_equal_and_tiles_do_not_matter(spec, finished, 
     assert again.confusion == finished[0].confusion
     losses = [[row.loss for row in report.history] for report in (again, finished[0])]
     np.testing.assert_allclose(*losses, rtol=1e-4)
+
+
+@pytest.mark.parametrize("memory", [float("inf"), 0.0])
+def test_a_shard_of_all_tiles_is_trained_as_a_replicate(
+    spec, finished, tmp_path, monkeypatch, memory
+) -> None:
+    """In memory, and in a file that is mapped."""
+    monkeypatch.setattr("st_ray.engine.free_memory", lambda: memory)
+    sharded = replace(spec.cluster, placement="shard")
+    tiles = TileSpec(side=7)
+    report = run_curriculum(
+        replace(spec, cluster=sharded, tiles=tiles, out=str(tmp_path / "shard"))
+    )
+    assert [row.loss for row in report.history] == [row.loss for row in finished[0].history]
+    assert report.confusion == finished[0].confusion
+
+
+def test_tiles_that_fit_no_memory_are_sharded_unasked(spec, tmp_path, monkeypatch) -> None:
+    built = []
+    original = StackPlan.build
+    monkeypatch.setattr("st_ray.engine.free_memory", lambda: 0.0)
+    monkeypatch.setattr(StackPlan, "build", lambda *args: built.append(args[3]) or original(*args))
+    run_curriculum(replace(spec, epochs=6, map=False, out=str(tmp_path / "run")))
+    assert built == [0.0]
+
+
+def test_shards_are_planned_for_every_step_of_an_epoch(spec, tmp_path, monkeypatch) -> None:
+    planned, trained = [], []
+    monkeypatch.setattr(
+        "st_ray.feed.plan_shards", lambda w, n, steps: planned.append(steps) or (0, len(w))
+    )
+    original = Sharded.batches
+    monkeypatch.setattr(
+        Sharded, "batches", lambda *args: trained.append(cut := original(*args)) or cut
+    )
+    cluster, train = replace(spec.cluster, placement="shard"), replace(spec.train, class_floor=90)
+    run_curriculum(
+        replace(spec, cluster=cluster, train=train, epochs=6, map=False, out=str(tmp_path / "run"))
+    )
+    assert planned == [max(map(len, trained))]
+
+
+def test_several_scenes_are_trained_as_one(spec, scene_files, tmp_path) -> None:
+    for name in ("one", "two"):
+        np.save(tmp_path / f"{name}.npy", scene_files.values[:, : 26 if name == "one" else 20])
+        np.save(tmp_path / f"{name}_gt.npy", scene_files.truth[:, : 26 if name == "one" else 20])
+    scene = SceneSpec(name=str(tmp_path / "*.npy"), labels=str(tmp_path / "*_gt.npy"))
+    with pytest.raises(SceneError, match="has no labels"):  # the labels match the pattern too
+        run_curriculum(replace(spec, scene=scene, out=str(tmp_path / "wrong")))
+    scene = SceneSpec(name=str(tmp_path / "cubes" / "*.npy"), labels=scene.labels)
+    (tmp_path / "cubes").mkdir()
+    for name in ("one", "two"):
+        (tmp_path / f"{name}.npy").rename(tmp_path / "cubes" / f"{name}.npy")
+    report = run_curriculum(replace(spec, scene=scene, out=str(tmp_path / "out")))
+    assert report.overall_accuracy > 0.9
+    labelled = (scene_files.truth > 0).sum() + (scene_files.truth[:, :20] > 0).sum()
+    assert sum(entry.pixels for entry in report.scene.classes) == labelled
 
 
 def test_a_saved_split_repeats_a_run(spec, finished, tmp_path) -> None:

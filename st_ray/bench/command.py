@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from st_ray.bench.dataplane import patches, pca, scale, tax
 from st_ray.options import option
 
 if TYPE_CHECKING:
@@ -18,9 +19,8 @@ bench = typer.Typer(
 )
 
 
-@bench.callback()
-def _group() -> None:
-    """Keep `training` a command of a group, though it is the only one."""
+for command in (pca, patches, tax, scale):
+    bench.command()(command)
 
 
 @bench.command()

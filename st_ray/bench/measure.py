@@ -13,25 +13,27 @@ import tempfile
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
 
 from st_ray.bench.ledger import Row
 from st_ray.config import ClusterSpec, RunSpec
-from st_ray.engine import LocalEngine
+from st_ray.engine import LocalEngine, hold
 from st_ray.events import Fanout
+from st_ray.learn import pace
 from st_ray.learn.backbones import backbones, build_backbone
 from st_ray.learn.checkpoint import EpochRow, load_weights
 from st_ray.learn.curriculum import Curriculum, Stage
-from st_ray.learn.fit import Job, fit, stage_source
-from st_ray.learn.loop import evaluate, stack_tensor
+from st_ray.learn.fit import Held, fit, stage_source
+from st_ray.learn.job import Job
+from st_ray.learn.loop import evaluate
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
 from st_ray.output import RunFolder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import fill_in, settle_recipe
@@ -59,7 +61,7 @@ def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test
     """
     engine = LocalEngine(spec.cluster)
     with engine, tempfile.TemporaryDirectory(prefix="st_ray-bench-") as place:
-        scene = open_scene(spec.scene)
+        scene = open_scene(spec.scene, spec.tiles.side)
         run, folder = Run(spec, Fanout()), RunFolder(Path(place))
         folder.begin(spec, curriculum)
         watch = _Watch(target=target, epochs=folder.checkpoints, kept=folder.path / "reached")
@@ -68,9 +70,11 @@ def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test
         if not test:  # score the validation part once, at the end, in the test part's place
             nothing = _nothing(job.validation_samples)
             job = replace(job, test_samples=job.validation_samples, validation_samples=nothing)
-        fit(job, made.stack, peers=Peers(), device=torch.device(engine.device), listen=watch)
-        outcome = Outcome.load(job.folder)
-        row = {
+        with hold(made.data, job, 0, engine.memory) as stack:
+            fit(job, stack, peers=Peers(), device=torch.device(engine.device), listen=watch)
+            outcome = Outcome.load(job.folder)
+            reach = _reach(watch, job, stack, outcome, engine.device) if watch.reached else None
+        return {
             "seconds": round(watch.curve[-1][0], 4),
             "cpu_seconds": round(watch.cpu, 4),
             "parts": _parts(run.seconds, outcome.history, watch.curve[-1][0]),
@@ -79,11 +83,8 @@ def measure(spec: RunSpec, curriculum: Curriculum, *, target: float | None, test
             "test": scores(outcome.test) if test else None,
             "parameters": outcome.parameters,
             "stages": [[s.components, s.patch_size, s.epochs] for s in job.stages],
-            "reach": None,
+            "reach": reach,
         }
-        if watch.reached is not None:
-            row["reach"] = _reach(watch, job, made.stack, outcome, engine.device)
-        return row
 
 
 def time_sample(
@@ -97,28 +98,16 @@ def time_sample(
     threads: int,
     device: str,
 ) -> float:
-    """Seconds that one training sample takes: the median of a few steps on noise."""
+    """Seconds that one training sample takes in a process of so many threads."""
     torch.set_num_threads(threads)
-    with torch.random.fork_rng(devices=[]):
-        model = build_backbone(
-            backbone, components=components, patch_size=patch_size, classes=classes, **options
-        ).to(device)
-        patches = torch.randn(batch_size, components, patch_size, patch_size).to(device)
-        targets = torch.arange(batch_size, device=device) % classes
-    optimizer = torch.optim.AdamW(model.train().parameters(), fused=True)
-    spent = []
-    for _ in range(1 + _TIMED_STEPS):
-        begun = time.perf_counter()
-        optimizer.zero_grad(set_to_none=True)
-        loss = nn.functional.cross_entropy(model(patches), targets)
-        loss.backward()
-        optimizer.step()
-        loss.item()  # waits for a GPU
-        spent.append(time.perf_counter() - begun)
-    return float(np.median(spent[1:])) / batch_size
-
-
-_TIMED_STEPS = 5
+    return pace.time_sample(
+        partial(build_backbone, backbone, **options),
+        components=components,
+        patch_size=patch_size,
+        classes=classes,
+        batch_size=batch_size,
+        device=device,
+    )
 
 
 def warm_up(threads: int) -> None:
@@ -194,9 +183,10 @@ def _reach(watch: _Watch, job: Job, stack: TileStack, outcome: Outcome, device: 
         components=stage.components, patch_size=stage.patch_size, classes=job.classes
     ).to(device)
     load_weights(watch.kept, model)
-    values = stack_tensor(stack, torch.device(device))
-    source = stage_source(job, values, job.test_samples, stage, model)
-    confusion, _ = evaluate(model, source, job.loss, job.classes, Peers())
+    held = Held.of(stack, job, Peers(), torch.device(device))
+    source = stage_source(job, held, job.test_samples, stage, model)
+    mine_N = held.placement.mine(job.test_samples)
+    confusion, _ = evaluate(model, source, mine_N, job.loss, job.classes, Peers())
     return {**table, "test": scores(confusion)}
 
 

@@ -1,11 +1,13 @@
-"""The figures of bench.html."""
+"""The figures of bench.html, and of `st-ray bench scale`."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from st_ray.bench.arms import ARMS
+from st_ray.errors import writing
 from st_ray.report.drawing import INK, MUTED, TRAIN, drawing, svg
 
 if TYPE_CHECKING:
@@ -131,3 +133,31 @@ def _speedups(groups: Sequence[Table]) -> Figure:
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel("times sooner than full at the baseline's validation OA (median over seeds)")
     return figure
+
+
+def save_scale(rows: Sequence[Table], path: Path) -> None:
+    """Time by part, what was forecast, and memory against pixels, as a PNG."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9.6, 3.8), layout="constrained", dpi=130)
+    time, memory = figure.subplots(1, 2)
+    pixels = [row["pixels"] for row in rows]
+    time.plot(pixels, [row["seconds"] for row in rows], "o-", color="#333333", label="whole run")
+    for name, colour in (("statistics", "#2fb1a5"), ("ingest", "#63850f")):
+        time.plot(pixels, [row["parts"][name] for row in rows], "o-", color=colour, label=name)
+        expected = [row["forecast"][name] for row in rows]
+        time.plot(pixels, expected, ":", color=colour, label=f"{name}, forecast")
+    time.set(xscale="log", yscale="log", xlabel="pixels", ylabel="seconds")
+    time.legend(frameon=False, fontsize=8)
+    on_disk = [row["gigabytes"] for row in rows]
+    memory.plot(pixels, on_disk, "--", color="#999999", label="scene on disk")
+    memory.plot(
+        pixels, [row["peak_rss_gigabytes"] for row in rows], "o-", color="#0072b2", label="memory"
+    )
+    memory.set(xscale="log", yscale="log", xlabel="pixels", ylabel="GB")
+    memory.legend(frameon=False, fontsize=8)
+    for axes in (time, memory):
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.grid(visible=True, color="#dddddd", linewidth=0.6)
+    with writing(path):
+        figure.savefig(path)

@@ -71,8 +71,8 @@ class _Bench:
     def _open(self, name: str) -> Scene:
         """A scene without bad bands, as its runs will have it."""
         base = self.spec.base
-        scene = open_scene(replace(base.scene, name=name))
-        tiles = plan_tiles(scene.labels.shape, base.tiles)
+        scene = open_scene(replace(base.scene, name=name), base.tiles.side)
+        tiles = plan_tiles(scene.labels.shape, base.tiles, scene.cube.extents)
         return inspect_bands(self.engine, scene, tiles, base)[0]
 
     def _rehearse(self) -> None:

@@ -14,7 +14,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, TypeVar, cast
 
 from st_ray.bench.measure import warm_up
-from st_ray.engine import call_glibc, settle_process
+from st_ray.engine import call_glibc, settle_process, usable_cores
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.backbones import one_line
 
@@ -104,7 +104,7 @@ def check_cores(jobs: int, threads: int) -> None:
     Raises:
         SpecError: There are too few.
     """
-    cores = len(_cores())
+    cores = len(usable_cores())
     if jobs * threads > cores:
         raise SpecError(
             f"--jobs {jobs} with --threads {threads} need {jobs * threads} cores, this machine "
@@ -195,15 +195,9 @@ def _serve(pipe: Connection, slot: int, threads: int) -> None:
 def _settle(slot: int, threads: int) -> None:
     """Pin the process, and warm up what loads late: else the first cell pays for it."""
     if hasattr(os, "sched_setaffinity"):
-        os.sched_setaffinity(0, _cores()[slot * threads : (slot + 1) * threads])
+        os.sched_setaffinity(0, usable_cores()[slot * threads : (slot + 1) * threads])
     settle_process(threads)
     warm_up(threads)
-
-
-def _cores() -> list[int]:
-    if hasattr(os, "sched_getaffinity"):
-        return sorted(os.sched_getaffinity(0))
-    return list(range(os.cpu_count() or 1))
 
 
 def _die_with_parent() -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import pickle
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import cycle
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -17,15 +19,20 @@ from st_ray import errors
 from st_ray.cluster.session import Session, root_cause
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
-from st_ray.engine import choose_device, crop_or_nothing
+from st_ray.engine import TILES_PER_BLOCK, choose_device, crop_or_nothing
 from st_ray.errors import SpecError, StRayError, TrainingError
-from st_ray.learn.fit import Job, Listen
+from st_ray.learn.fit import Listen
+from st_ray.learn.job import Job
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile
-from st_ray.spectral.work import Arrays, TileWork
+from st_ray.spectral.work import Arrays, Merge, TileWork
 
-# A block's results are held at once, so blocks of many tiles would cost memory.
-_TILES_PER_BLOCK = 16
+# Of the smallest node's object store, for projected tiles.
+_SHARE_OF_STORE = 0.3
+# Rows that one task of the tree merges, and the CPUs it asks for, level by level: Ray Data fuses
+# neighbours that ask for the same, and would then merge nothing.
+_FAN_IN, _LIGHT = 16, (0.5, 0.25)
 
 
 class RayEngine:
@@ -35,6 +42,7 @@ class RayEngine:
         self.spec = spec
         self.workers = spec.workers or 1
         self.device: Literal["cpu", "cuda"] = "cpu"
+        self.memory = 0.0
         self._session = Session(verbose=verbose)
 
     def __enter__(self) -> Self:
@@ -57,27 +65,36 @@ class RayEngine:
         raster_HW: NDArray[np.generic] | None = None,
         *,
         gpus: int = 0,
+        merge: Merge | None = None,
     ) -> Iterator[Arrays]:
-        """See `st_ray.engine.Engine.map_tiles`."""
+        """See `st_ray.engine.Engine.map_tiles`; rows are merged in a tree of Ray tasks."""
         rows = [
             {"tile": position, "raster": crop_or_nothing(raster_HW, tile, side)}
             for position, tile in enumerate(tiles)
         ]
-        blocks = max(-(-len(tiles) // _TILES_PER_BLOCK), min(len(tiles), 2 * self._cpus()))
-        run_block: Any = partial(_run_block, work=work, tiles=tuple(tiles))
+        blocks = max(-(-len(tiles) // TILES_PER_BLOCK), min(len(tiles), 2 * self._cpus()))
+        run_block: Any = partial(_run_block, work=work, tiles=tuple(tiles), merged=bool(merge))
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             run_block, batch_size=None, num_gpus=gpus
         )
+        levels = cycle(_LIGHT)
+        while merge is not None and blocks > _FAN_IN:  # what is left goes to the driver
+            blocks = -(-blocks // _FAN_IN)
+            merge_rows: Any = partial(_merge_rows, merge=merge)
+            dataset = dataset.map_batches(merge_rows, batch_size=_FAN_IN, num_cpus=next(levels))
         try:
             for batch in dataset.iter_batches(batch_size=None, prefetch_batches=1):
-                yield _require_good(batch)
+                if merge is None:
+                    yield _require_good(batch)
+                else:
+                    yield from map(_require_good, _unpack(batch))
         except ray.exceptions.RayError as error:
             raise TrainingError(f"a Ray task failed: {root_cause(error)}") from error
 
-    def train(self, job: Job, stack: TileStack, listen: Listen) -> None:
+    def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `st_ray.engine.Engine.train`."""
         spec = replace(self.spec, device=self.device, workers=self.workers)
-        train_on_workers(job, stack, spec, listen)
+        train_on_workers(job, data, spec, listen)
 
     def _cpus(self) -> int:
         return max(1, int(ray.cluster_resources().get("CPU", 1)))
@@ -93,6 +110,9 @@ class RayEngine:
         if self._session.local and not torch.cuda.is_available():
             gpus = 0  # a CPU build of torch
         self.device = choose_device(spec.device, gpus)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        store = min(node.get("object_store_memory", 0.0) for node in nodes)
+        self.memory = _SHARE_OF_STORE * store
         usual = gpus if self.device == "cuda" else min(2, cpus)
         self.workers = usual if spec.workers is None else spec.workers
         threads = max(1, spec.threads)
@@ -109,14 +129,32 @@ class RayEngine:
 
 
 def _run_block(
-    batch: dict[str, NDArray[Any]], work: TileWork, tiles: tuple[Tile, ...]
+    batch: Arrays, work: TileWork, tiles: tuple[Tile, ...], merged: bool
 ) -> dict[str, NDArray[Any]]:
-    """One block of tiles in a Ray task; bad input comes back as data, which keeps it whole."""
+    """One block of tiles in a Ray task; bad input comes back as data, which keeps it whole.
+
+    What will be merged comes as one column of bytes: an error and a result then lie in one table.
+    """
     try:
         results = work([tiles[int(position)] for position in batch["tile"]], list(batch["raster"]))
     except StRayError as error:
-        return {"error": np.array([type(error).__name__]), "message": np.array([str(error)])}
-    return dict(results)
+        results = {"error": np.array([type(error).__name__]), "message": np.array([str(error)])}
+    return _pack(results) if merged else dict(results)
+
+
+def _merge_rows(batch: dict[str, NDArray[Any]], merge: Merge) -> dict[str, NDArray[Any]]:
+    """One task of the tree; the first error stands for all."""
+    parts = _unpack(batch)
+    wrong = [part for part in parts if "error" in part]
+    return _pack(wrong[0] if wrong else merge(parts))
+
+
+def _pack(results: Arrays) -> dict[str, NDArray[Any]]:
+    return {"packed": np.array([pickle.dumps(results)], dtype=object)}
+
+
+def _unpack(batch: Mapping[str, NDArray[Any]]) -> list[Arrays]:
+    return [pickle.loads(row) for row in batch["packed"]]
 
 
 def _require_good(batch: Arrays) -> Arrays:

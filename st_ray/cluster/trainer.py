@@ -12,10 +12,11 @@ import os
 import shutil
 import signal
 import threading
+import time
 import traceback
 import uuid
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import ray
@@ -26,18 +27,23 @@ from ray.util.queue import Empty, Queue
 
 from st_ray.cluster.session import root_cause
 from st_ray.config import ClusterSpec
-from st_ray.engine import settle_process
+from st_ray.engine import SHARE_OF_MEMORY, free_memory, hold, settle_process
 from st_ray.errors import StRayError, TrainingError
-from st_ray.learn.fit import Job, Listen, fit
+from st_ray.learn.fit import Listen, fit
+from st_ray.learn.job import Job
+from st_ray.learn.mailbox import Mailbox
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers
+from st_ray.learn.peers import Peers
+from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 
 _FETCH_TIMEOUT_S = 600.0
 _POLL_S = 0.5
 
 
-def train_on_workers(job: Job, stack: TileStack, spec: ClusterSpec, listen: Listen) -> None:
+def train_on_workers(
+    job: Job, data: TileStack | StackPlan, spec: ClusterSpec, listen: Listen
+) -> None:
     """Run `fit` on Ray Train workers; hand their events to `listen` while they run.
 
     Raises:
@@ -53,8 +59,10 @@ def train_on_workers(job: Job, stack: TileStack, spec: ClusterSpec, listen: List
         _worker,
         train_loop_config={
             "job": job,
-            "values": ray.put(stack.values_REK),
-            "halo": stack.halo,
+            # What every worker needs travels once to a node; what each makes itself is small.
+            "values": ray.put(data.values_REK) if isinstance(data, TileStack) else None,
+            "plan": None if isinstance(data, TileStack) else data,
+            "halo": job.halo,
             "queue": queue,
             "threads": spec.threads,
         },
@@ -119,14 +127,26 @@ def _worker(config: dict[str, Any]) -> None:
     context = ray.train.get_context()
     threads = config["threads"] or (os.cpu_count() or 1) // context.get_local_world_size()
     settle_process(max(1, threads))
-    peers = Peers(rank=context.get_world_rank(), world=context.get_world_size())
+    peers = _peers(context.get_world_rank(), context.get_world_size())
     queue: Queue = config["queue"]
     tell = _Tell(queue) if peers.rank == 0 else _mute
-    stack = TileStack(
-        values_REK=ray.get(config["values"], timeout=_FETCH_TIMEOUT_S), halo=config["halo"]
-    )
+    tell({"kind": "worker", "time": time.time()})
+    data: TileStack | StackPlan | None = config["plan"]
+    if data is None:
+        values_REK = ray.get(config["values"], timeout=_FETCH_TIMEOUT_S)
+        data = TileStack(values_REK=values_REK, halo=config["halo"])
+    memory = free_memory() * SHARE_OF_MEMORY / context.get_local_world_size()
+    job = config["job"]
     try:
-        fit(config["job"], stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)
+        with ExitStack() as held:
+            failure, stack = None, None
+            try:
+                stack = held.enter_context(hold(data, job, peers.rank, memory))
+            except StRayError as error:  # of this worker only, such as a full disk
+                failure = error
+            peers.fail_together(failure)
+            assert stack is not None
+            fit(job, stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)
     except StRayError as error:
         if peers.rank == 0:
             queue.put({"kind": "failed", "message": str(error)})
@@ -135,6 +155,11 @@ def _worker(config: dict[str, Any]) -> None:
         queue.put(
             {"kind": "failed", "message": f"training failed: {type(error).__name__}: {error}"}
         )
+
+
+def _peers(rank: int, world: int) -> Peers:
+    on_cpu = world > 1 and ray.train.torch.get_device().type == "cpu"
+    return Peers(rank=rank, world=world, mailbox=Mailbox.open(rank, world) if on_cpu else None)
 
 
 class _Tell:

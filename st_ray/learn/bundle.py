@@ -21,11 +21,10 @@ from st_ray.errors import SceneError
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.checkpoint import load_weights
 from st_ray.learn.drafts import writing_tensors
-from st_ray.learn.loop import PatchSource, patch_read, predict, stack_tensor
-from st_ray.learn.parallel import Peers
+from st_ray.learn.loop import PatchSource, predict, stack_tensor
 from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.cube import Cube
 from st_ray.spectral.patches import Samples, TileStack
-from st_ray.spectral.scene import Cube
 from st_ray.spectral.tiles import Tile, read_padded
 
 
@@ -150,10 +149,12 @@ class PredictTiles:
             stack_tensor(stack, torch.device(self.device)),
             halo,
             everywhere,
-            patch_read(model, card.patch_size),
+            card.patch_size,
             card.components,
+            model,
         )
-        index_N = torch.cat([logits.argmax(1) for logits, _ in predict(model, source, Peers())])
+        everyone_N = np.arange(len(rows))
+        index_N = torch.cat([logits.argmax(1) for logits, _ in predict(model, source, everyone_N)])
         ids_N = np.asarray(card.classes, dtype=np.int32)[index_N.cpu().numpy()]
         core = slice(halo, halo + tile.height), slice(halo, halo + tile.width)
         invalid_hw = ~np.isfinite(values_EEB[core]).all(axis=2)

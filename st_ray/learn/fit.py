@@ -12,12 +12,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import nn
 
-from st_ray.errors import SpecError, TrainingError
+from st_ray.errors import TrainingError
 from st_ray.learn.checkpoint import (
     EpochRow,
     Position,
@@ -28,133 +28,35 @@ from st_ray.learn.checkpoint import (
 )
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.grow import grow, grow_optimizer
+from st_ray.learn.job import Job
 from st_ray.learn.loop import (
     PatchSource,
     epoch_order,
     evaluate,
-    even_batches,
-    patch_read,
     remember_rates,
     schedule,
     seed_everything,
     stack_tensor,
     train_epoch,
 )
-from st_ray.learn.objectives import BuildOptimizer, Loss, to_device
+from st_ray.learn.metrics import Confusion
+from st_ray.learn.objectives import to_device
 from st_ray.learn.outcome import Outcome
-from st_ray.learn.parallel import Peers, Share, globalise
-from st_ray.learn.presets import USUAL_RATE
+from st_ray.learn.parallel import Share, globalise
+from st_ray.learn.peers import Peers
+from st_ray.learn.placement import Placement, Replicated, Sharded
 from st_ray.spectral.patches import Samples, TileStack
 
-BuildModel = Callable[..., nn.Module]
 Listen = Callable[[Mapping[str, Any]], None]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class TrainSpec:
-    """How a curriculum is optimised.
-
-    Attributes:
-        learning_rate: Peak of the schedule; None takes what the backbone's entry says.
-        batch_size: Global batch over all workers, samples.
-        weight_decay: Of the built-in optimizers.
-        warmup: Share of the budget spent raising the learning rate from zero.
-        schedule: Of the learning rate after that: "linear" or "cosine" to zero, or "constant".
-        optimizer: "adamw", "adam", "sgd", or "package.module:function" called with
-            (parameters, learning_rate).
-        class_floor: Times that each class is seen in an epoch at least; the pixels of a class
-            with fewer repeat. 0: every pixel is seen once.
-        loss: "cross_entropy", or "package.module:function" called with (logits (M, C),
-            targets (M,)) and returning the scalar loss of the global batch.
-    """
-
-    learning_rate: float | None = None
-    batch_size: int = 64
-    weight_decay: float = 1e-2
-    warmup: float = 0.05
-    schedule: Literal["linear", "cosine", "constant"] = "linear"
-    optimizer: str = "adamw"
-    class_floor: int = 10
-    loss: str = "cross_entropy"
-
-    def __post_init__(self) -> None:
-        if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:
-            raise SpecError(f"train.learning_rate={self.learning_rate}: expected a positive number")
-        if self.batch_size < 2:
-            raise SpecError(f"train.batch_size={self.batch_size}: expected at least 2 samples")
-        if self.class_floor < 0:
-            raise SpecError(f"train.class_floor={self.class_floor}: expected 0 or more samples")
-        if not 0.0 <= self.weight_decay < math.inf:
-            raise SpecError(f"train.weight_decay={self.weight_decay}: expected 0 or more")
-        if not 0.0 <= self.warmup < 1.0:
-            raise SpecError(f"train.warmup={self.warmup}: expected a share of the budget in [0, 1)")
-        if self.schedule not in ("linear", "cosine", "constant"):
-            raise SpecError(
-                f"train.schedule={self.schedule!r}: expected 'linear', 'cosine' or 'constant'"
-            )
-
-    @property
-    def peak_rate(self) -> float:
-        """The learning rate; the usual one where nothing was said."""
-        return USUAL_RATE if self.learning_rate is None else self.learning_rate
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Job:
-    """All that a worker needs, apart from the data.
-
-    Attributes:
-        stages: The planned curriculum.
-        classes: Number of classes C.
-        build: (components=, patch_size=, classes=) -> module.
-        loss: (logits (M, C), targets (M,)) -> scalar loss of the global batch.
-        optimizer: (parameters, learning rate) -> optimizer.
-        train: The optimisation's numbers.
-        seed: Of initialisation, shuffles and dropout.
-        fingerprint: Hash of everything that decides the result.
-        folder: Where checkpoints and the outcome go; every worker must reach it.
-        halo: Margin of the tile stack.
-        train_samples: Training part.
-        validation_samples: Validation part, scored after every epoch.
-        test_samples: Test part, scored once at the end.
-    """
-
-    stages: tuple[PlannedStage, ...]
-    classes: int
-    build: BuildModel
-    loss: Loss
-    optimizer: BuildOptimizer
-    train: TrainSpec
-    seed: int
-    fingerprint: str
-    folder: Path
-    halo: int
-    train_samples: Samples
-    validation_samples: Samples
-    test_samples: Samples
-
-    @property
-    def epochs(self) -> int:
-        """Epochs of all stages."""
-        return sum(stage.epochs for stage in self.stages)
-
-    def stage_of(self, epoch: int) -> int:
-        """Which stage a 0-based epoch belongs to."""
-        for index, stage in enumerate(self.stages):
-            if epoch < stage.epochs:
-                return index
-            epoch -= stage.epochs
-        raise IndexError(epoch)
 
 
 class _Learner:
     """The model and optimizer of one stage, with the stage's patches."""
 
     def __init__(
-        self, job: Job, index: int, values: torch.Tensor, peers: Peers, before: _Learner | None
+        self, job: Job, index: int, held: Held, peers: Peers, before: _Learner | None
     ) -> None:
-        self.job, self.index, self.peers = job, index, peers
-        self.values = values
+        self.job, self.index, self.peers, self.held = job, index, peers, held
         self.stage = job.stages[index]
         self.share = Share()
         seed_everything(job.seed, 0)
@@ -163,7 +65,7 @@ class _Learner:
             patch_size=self.stage.patch_size,
             classes=job.classes,
         )
-        self.model = globalise(model.to(values.device), self.share, peers)
+        self.model = globalise(model.to(held.values.device), self.share, peers)
         self.optimizer = job.optimizer(self.model.parameters(), job.train.peak_rate)
         remember_rates(self.optimizer)
         if before is not None:
@@ -179,7 +81,12 @@ class _Learner:
 
     def source(self, samples: Samples) -> PatchSource:
         """Some samples' patches at this stage's size."""
-        return stage_source(self.job, self.values, samples, self.stage, self.model)
+        return stage_source(self.job, self.held, samples, self.stage, self.model)
+
+    def score(self, samples: Samples) -> tuple[Confusion, float]:
+        """Confusion matrix and loss of some samples, over all workers."""
+        mine_N, job = self.held.placement.mine(samples), self.job
+        return evaluate(self.model, self.source(samples), mine_N, job.loss, job.classes, self.peers)
 
     def train(self, epoch: int) -> EpochRow:
         """One epoch, 0-based over the run, and the validation score after it."""
@@ -193,7 +100,7 @@ class _Learner:
         stats = train_epoch(
             self.wrapped,
             self.source(job.train_samples),
-            even_batches(order, self.stage.batch_size),
+            self.held.placement.batches(order, job.train_samples, self.stage.batch_size),
             self.optimizer,
             job.loss,
             factor_at,
@@ -206,9 +113,7 @@ class _Learner:
                 "lower --lr"
             )
         begun = time.perf_counter(), time.process_time()
-        confusion, loss = evaluate(
-            self.model, self.source(job.validation_samples), job.loss, job.classes, self.peers
-        )
+        confusion, loss = self.score(job.validation_samples)
         return EpochRow(
             epoch=epoch + 1,
             stage=self.index,
@@ -223,12 +128,40 @@ class _Learner:
         )
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What a worker holds of the data.
+
+    Attributes:
+        values: Its rows of the tile stack (R, E, K), on its device.
+        placement: Which samples are in them.
+        first_row: Which row of the whole stack its first is.
+        on_disk: Whether reading values may wait for a disk.
+    """
+
+    values: torch.Tensor
+    placement: Placement
+    first_row: int = 0
+    on_disk: bool = False
+
+    @classmethod
+    def of(cls, stack: TileStack, job: Job, peers: Peers, device: torch.device) -> Held:
+        """A stack on its device, and its place among those of the other workers."""
+        values = stack_tensor(stack, device)
+        on_disk = stack.mapping is not None and device.type == "cpu"
+        if job.shards is None:
+            return cls(values, Replicated(peers), on_disk=on_disk)
+        bounds = tuple(cut * values.shape[1] for cut in job.shards)
+        return cls(values, Sharded(peers, bounds), bounds[peers.rank], on_disk)
+
+
 def stage_source(
-    job: Job, values: torch.Tensor, samples: Samples, stage: PlannedStage, model: nn.Module
+    job: Job, held: Held, samples: Samples, stage: PlannedStage, model: nn.Module
 ) -> PatchSource:
-    """Some samples' patches, of the tile stack (R, E, K), as a stage's model sees them."""
-    side = patch_read(model, stage.patch_size)
-    return PatchSource.of(values, job.halo, samples, side, stage.components)
+    """Some samples' patches as a stage's model sees them."""
+    size = stage.patch_size, stage.components
+    source = PatchSource.of(held.values, job.halo, samples, *size, model, held.first_row)
+    return replace(source, ahead=held.on_disk)
 
 
 def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, listen: Listen) -> None:
@@ -239,7 +172,7 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
 
     Args:
         job: What to train.
-        stack: The projected tiles.
+        stack: The projected tiles, all of them or this worker's shard.
         peers: The workers; every one calls this.
         device: Where to train.
         listen: Called by rank 0 with a dict after every epoch; must not block.
@@ -251,24 +184,25 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
     if Outcome.exists(job.folder, job.fingerprint):
         return
     job = replace(job, loss=to_device(job.loss, device))
-    values = stack_tensor(stack, device)
+    held = Held.of(stack, job, peers, device)
     position = Position(fingerprint=job.fingerprint)
     learner: _Learner | None = None
     found = latest_checkpoint(job.folder, job.fingerprint)
     if found:
         checkpoint, position = found
-        learner = _Learner(job, position.stage, values, peers, None)
+        learner = _Learner(job, position.stage, held, peers, None)
         learner.restore(checkpoint)
     listen({"kind": "started", "epochs": job.epochs, "epoch": position.epoch, "time": time.time()})
     for epoch in range(position.epoch, job.epochs):
         index = job.stage_of(epoch)
         if learner is None or learner.index != index:
-            learner = _Learner(job, index, values, peers, learner)
+            learner = _Learner(job, index, held, peers, learner)
         row = learner.train(epoch)
         position = replace(position, epoch=epoch + 1, stage=index, history=(*position.history, row))
         peers.on_first(partial(_save, job.folder, learner, position))
+        stack.forget()
         if peers.rank == 0:
-            listen({"kind": "epoch", "row": row})
+            listen({"kind": "epoch", "row": row, "time": time.time()})
     assert learner is not None  # a plan has at least one epoch
     _finish(job, learner, position)
 
@@ -279,10 +213,7 @@ def _save(folder: Path, learner: _Learner, position: Position) -> None:
 
 def _finish(job: Job, learner: _Learner, position: Position) -> None:
     started = time.perf_counter()
-    scores = [
-        evaluate(learner.model, learner.source(samples), job.loss, job.classes, learner.peers)[0]
-        for samples in (job.validation_samples, job.test_samples)
-    ]
+    scores = [learner.score(part)[0] for part in (job.validation_samples, job.test_samples)]
     outcome = Outcome(
         fingerprint=job.fingerprint,
         history=position.history,

@@ -9,8 +9,11 @@ import math
 import random
 import time
 import warnings
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import torch
@@ -20,7 +23,9 @@ from torch.optim import Optimizer
 
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.objectives import Loss, is_sample_mean
-from st_ray.learn.parallel import Peers, Share
+from st_ray.learn.parallel import Share
+from st_ray.learn.peers import Peers
+from st_ray.learn.placement import Batch
 from st_ray.spectral.patches import Samples, TileStack
 
 # Batches of an evaluation hold no gradients, so they may be larger than training's.
@@ -47,28 +52,56 @@ class PatchSource:
     """Patches of one stage, gathered on the stack's device.
 
     Attributes:
-        windows: View (R', E', k, S, S) of the tile stack.
-        centres_N2: int64 positions in it.
+        windows: View (P, S, S, k) of the tile stack: what lies around every position, counted
+            row by row. Nothing is copied before `gather`, and a patch is then copied in runs of
+            all its components, at about the rate of memory.
+        positions_N: int64 positions in it.
         targets_N: Class indices.
+        channels_last: Whether patches stay as they are gathered, their components side by side in
+            memory; else they are laid out anew, as a model expects that was not told.
+        ahead: Whether `stream` reads a batch while the one before it trains: for stacks on disk.
     """
 
     windows: Tensor
-    centres_N2: Tensor
+    positions_N: Tensor
     targets_N: Tensor
+    channels_last: bool = False
+    ahead: bool = False
 
     @classmethod
     def of(
-        cls, stack: Tensor, halo: int, samples: Samples, patch_size: int, components: int
+        cls,
+        stack: Tensor,
+        halo: int,
+        samples: Samples,
+        patch_size: int,
+        components: int,
+        model: nn.Module | None = None,
+        first_row: int = 0,
     ) -> PatchSource:
-        """The stage's view of a stack (R, E, K) already on its device."""
-        trim = halo - patch_size // 2
-        rows, cols, _ = stack.shape
-        inner = stack[trim : rows - trim, trim : cols - trim, :components]
-        windows = inner.unfold(0, patch_size, 1).unfold(1, patch_size, 1)
+        """A stage's view of a stack (R, E, K) already on its device, for the model that reads it.
+
+        The stack may be the part of a larger one that begins at `first_row`; then only samples
+        inside it can be gathered.
+
+        The model may say what it reads of a patch, and in which layout, in the attributes
+        ``reads`` and ``channels_last``; see `st_ray.learn.backbones.registry`.
+        """
+        patch_size = min(patch_size, int(getattr(model, "reads", patch_size)))
+        rows, edge, rank = stack.shape
+        corner = (halo - patch_size // 2) * (edge + 1)
+        last = corner + (patch_size - 1) * (edge + 1)  # the lower right pixel of position 0
+        windows = stack.as_strided(
+            (rows * edge - last, patch_size, patch_size, components),
+            (rank, edge * rank, rank, 1),
+            stack.storage_offset() + corner * rank,
+        )
+        positions_N = (samples.centres_N2[:, 0] - first_row) * edge + samples.centres_N2[:, 1]
         return cls(
             windows,
-            torch.from_numpy(samples.centres_N2).to(stack.device),
+            torch.from_numpy(positions_N).to(stack.device),
             torch.from_numpy(samples.targets_N).to(stack.device),
+            bool(getattr(model, "channels_last", False)),
         )
 
     def __len__(self) -> int:
@@ -76,14 +109,22 @@ class PatchSource:
 
     def gather(self, index_M: Tensor) -> tuple[Tensor, Tensor]:
         """Patches (M, k, S, S) and targets (M,)."""
-        centres_M2 = self.centres_N2[index_M]
-        patches = self.windows[centres_M2[:, 0], centres_M2[:, 1]]
-        return patches.contiguous(), self.targets_N[index_M]
+        patches_MSSk = self.windows.index_select(0, self.positions_N[index_M])
+        patches = patches_MSSk.permute(0, 3, 1, 2)
+        return patches if self.channels_last else patches.contiguous(), self.targets_N[index_M]
 
-
-def patch_read(model: nn.Module, patch_size: int) -> int:
-    """Pixels on a side that a model reads of a patch; see `st_ray.learn.backbones.registry`."""
-    return min(patch_size, int(getattr(model, "reads", patch_size)))
+    def stream(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
+        """What `gather` gives of each batch; the next is read ahead where reading may wait."""
+        indices = (torch.from_numpy(index_M).to(self.targets_N.device) for index_M in batches)
+        if not self.ahead:
+            yield from map(self.gather, indices)
+            return
+        with ThreadPoolExecutor(1) as reader:
+            coming = deque([reader.submit(self.gather, index_M) for index_M in islice(indices, 1)])
+            while coming:
+                ready = coming.popleft()
+                coming += [reader.submit(self.gather, index_M) for index_M in islice(indices, 1)]
+                yield ready.result()
 
 
 def stack_tensor(stack: TileStack, device: torch.device) -> Tensor:
@@ -132,21 +173,6 @@ def epoch_order(
     return rng.permutation(np.concatenate(indices))
 
 
-def even_batches(order_N: NDArray[np.int64], batch_size: int) -> list[NDArray[np.int64]]:
-    """Cut an order into batches of at most `batch_size` whose sizes differ by at most one.
-
-    A last batch of two samples would hurt BatchNorm.
-    """
-    return np.array_split(order_N, max(1, math.ceil(len(order_N) / batch_size)))
-
-
-def my_share(batch_M: NDArray[np.int64], peers: Peers, share: Share) -> Tensor:
-    """This worker's rows of a global batch; `share` is updated to describe them."""
-    start, stop = peers.rows(len(batch_M))
-    share.total, share.start, share.count = len(batch_M), start, stop - start
-    return torch.from_numpy(batch_M[start:stop])
-
-
 def schedule(progress: float, warmup: float, shape: str) -> float:
     """The learning rate's factor: linear warm-up, then a way down to zero, or a constant.
 
@@ -176,7 +202,7 @@ def remember_rates(optimizer: Optimizer) -> None:
 def train_epoch(
     model: nn.Module,
     source: PatchSource,
-    batches: list[NDArray[np.int64]],
+    batches: Sequence[Batch],
     optimizer: Optimizer,
     loss_function: Loss,
     factor_at: Callable[[float], float],
@@ -192,7 +218,7 @@ def train_epoch(
     Args:
         model: Wrapped by `Peers.wrap`, its layers by `globalise`.
         source: The stage's patches.
-        batches: Global batches of sample indices.
+        batches: Global batches.
         optimizer: Holds the model's parameters; see `remember_rates`.
         loss_function: (logits (M, C), targets (M,)) -> scalar loss of the global batch.
         factor_at: Factor of the learning rate as a function of the epoch's progress, 0..1.
@@ -204,20 +230,23 @@ def train_epoch(
     device = source.targets_N.device
     total = torch.zeros((), device=device)
     whole = peers.world > 1 and not is_sample_mean(loss_function)
-    for step, batch_M in enumerate(batches):
+    cuts = [(batch.cuts[peers.rank], batch.cuts[peers.rank + 1]) for batch in batches]
+    mine = [batch.index_M[start:stop] for batch, (start, stop) in zip(batches, cuts, strict=True)]
+    for step, (patches, targets_M) in enumerate(source.stream(mine)):
+        batch, (start, stop) = batches[step], cuts[step]
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor_at((step + 0.5) / len(batches))
-        patches, targets_M = source.gather(my_share(batch_M, peers, share).to(device))
+        share.total, share.start, share.count = len(batch), start, stop - start
         optimizer.zero_grad(set_to_none=True)
         logits, scale = model(patches), share.count * peers.world / share.total
         if whole:
-            logits, scale = peers.gather(logits, share.total), float(peers.world)
-            targets_M = source.targets_N[torch.from_numpy(batch_M).to(device)]
+            logits, scale = peers.gather(logits, batch.cuts), float(peers.world)
+            targets_M = source.targets_N[torch.from_numpy(batch.index_M).to(device)]
         loss = loss_function(logits, targets_M)
         (loss * scale).backward()
         optimizer.step()
         total += loss.detach() * share.count
-    samples = sum(len(batch_M) for batch_M in batches)
+    samples = sum(len(batch) for batch in batches)
     return EpochStats(
         loss=float(peers.add(total)) / samples,
         samples=samples,
@@ -226,27 +255,32 @@ def train_epoch(
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, source: PatchSource, peers: Peers) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and targets of this worker's share of the samples, batch by batch."""
+def predict(
+    model: nn.Module, source: PatchSource, chosen_N: NDArray[np.int64]
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits and targets of the chosen samples, batch by batch."""
     model.eval()
-    index_N = torch.arange(*peers.rows(len(source)), device=source.targets_N.device)
-    for index_M in index_N.split(_EVALUATION_BATCH):
-        if len(index_M) == 0:  # `split` cuts an empty tensor into one empty piece
-            return
-        patches, targets_M = source.gather(index_M)
+    starts = range(0, len(chosen_N), _EVALUATION_BATCH)
+    batches = [chosen_N[start : start + _EVALUATION_BATCH] for start in starts]
+    for patches, targets_M in source.stream(batches):
         yield model(patches), targets_M
 
 
 def evaluate(
-    model: nn.Module, source: PatchSource, loss_function: Loss, classes: int, peers: Peers
+    model: nn.Module,
+    source: PatchSource,
+    mine_N: NDArray[np.int64],
+    loss_function: Loss,
+    classes: int,
+    peers: Peers,
 ) -> tuple[Confusion, float]:
-    """Confusion matrix and loss over all samples, summed over the workers.
+    """Confusion matrix and loss over all samples: those of this worker, summed over the workers.
 
     The loss is the mean over the evaluation's batches weighted by their size: for a loss that is
     no mean over samples it depends, a little, on how they are cut.
     """
     sums = torch.zeros(classes * classes + 1, dtype=torch.float64)
-    for logits, targets_M in predict(model, source, peers):
+    for logits, targets_M in predict(model, source, mine_N):
         pairs = targets_M * classes + logits.argmax(dim=1)
         sums[:-1] += torch.bincount(pairs, minlength=classes * classes).cpu()
         sums[-1] += float(loss_function(logits, targets_M)) * len(targets_M)

@@ -4,95 +4,22 @@ Averaged gradients alone are not enough: BatchNorm must see the statistics of th
 and Dropout must drop the same units however the batch is split. `globalise` swaps both for
 versions that do, without changing parameter names.
 
-Shape letters: M global batch, m this worker's share of it, C classes, W workers.
+Shape letters: M global batch, m this worker's share of it.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
-from torch.nn.parallel import DistributedDataParallel
 
-from st_ray.errors import StRayError
 from st_ray.learn.batchnorm import global_batch_norm
+from st_ray.learn.peers import Peers
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
-_SYNC_BUFFERS = ("forward_sync_buffers", "broadcast_buffers")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Peers:
-    """This process's place among the workers of a run.
-
-    Attributes:
-        rank: 0 .. world - 1.
-        world: Number of workers; above 1 torch.distributed's default group must be set up.
-    """
-
-    rank: int = 0
-    world: int = 1
-
-    def add(self, tensor: Tensor) -> Tensor:
-        """The tensor summed over all workers."""
-        if self.world == 1:
-            return tensor
-        total = tensor.clone()
-        dist.all_reduce(total)
-        return total
-
-    def wrap(self, model: nn.Module) -> nn.Module:
-        """The model with gradients averaged over the workers (torch's DDP)."""
-        if self.world == 1:
-            return model
-        known = inspect.signature(DistributedDataParallel).parameters
-        # The buffers are equal already; torch renamed the switch in 2.13.
-        switch = next(name for name in _SYNC_BUFFERS if name in known)
-        options: dict[str, Any] = {switch: False}
-        return DistributedDataParallel(model, static_graph=True, **options)
-
-    def rows(self, total: int) -> tuple[int, int]:
-        """First and last-plus-one of this worker's rows of `total`; shares differ by at most 1."""
-        return total * self.rank // self.world, total * (self.rank + 1) // self.world
-
-    def gather(self, rows_mC: Tensor, total: int) -> Tensor:
-        """The rows (M, C) of all workers in order; only this worker's own carry a gradient."""
-        if self.world == 1:
-            return rows_mC
-        most = -(-total // self.world)
-        padded = rows_mC.new_zeros(most, *rows_mC.shape[1:])
-        padded[: len(rows_mC)] = rows_mC.detach()
-        all_W = [torch.empty_like(padded) for _ in range(self.world)]
-        dist.all_gather(all_W, padded)
-        for rank, rows in enumerate(all_W):
-            start, stop = replace(self, rank=rank).rows(total)
-            all_W[rank] = rows[: stop - start]
-        all_W[self.rank] = rows_mC
-        return torch.cat(all_W)
-
-    def on_first(self, act: Callable[[], object]) -> None:
-        """Act on rank 0 while the others wait.
-
-        Raises:
-            StRayError: On every worker, if the act raised one: nobody is left waiting.
-        """
-        failure: list[StRayError | None] = [None]
-        if self.rank == 0:
-            try:
-                act()
-            except StRayError as error:
-                failure = [error]
-        if self.world > 1:
-            dist.broadcast_object_list(failure)
-        if failure[0] is not None:
-            raise failure[0]
 
 
 @dataclass(slots=True)
@@ -199,5 +126,5 @@ def _global_version(layer: nn.Module, share: Share, peers: Peers) -> nn.Module:
         new = GlobalDropout(layer.p, share, per_channel=type(layer) is not nn.Dropout)
         return new.train(layer.training)
     if isinstance(layer, _BatchNorm) and peers.world > 1:
-        return global_batch_norm(layer)
+        return global_batch_norm(layer, peers)
     return layer

@@ -1,7 +1,7 @@
 """What a person looks at: report.json, report.html, map.png and the final table."""
 
 from st_ray.report.palette import class_colours
-from st_ray.report.pictures import false_colour
+from st_ray.report.pictures import false_colour, thinning
 from st_ray.report.report import Report
 from st_ray.report.sections import (
     Budget,
@@ -39,5 +39,6 @@ __all__ = [
     "class_colours",
     "false_colour",
     "print_summary",
+    "thinning",
     "write_report",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -37,6 +38,14 @@ def false_colour(cube_bands: ArrayLike) -> NDArray[np.uint8]:
     scaled[:, span <= 0] = 0.5
     picture[valid] = np.round(255 * np.clip(scaled, 0, 1)).astype(np.uint8)
     return picture
+
+
+def thinning(shape: Sequence[int]) -> int:
+    """Of how many rows and columns of a scene (H, W) a page shows one."""
+    return -(-max(shape[:2]) // _MOST_SHOWN)
+
+
+_MOST_SHOWN = 2048
 
 
 def class_picture(class_map: ArrayLike, class_ids: tuple[int, ...]) -> NDArray[np.uint8]:

@@ -144,6 +144,16 @@ def _adapter() -> TypeAdapter[Report]:
     return TypeAdapter(Report)
 
 
+def write_json(table: Mapping[str, Any], path: Path) -> None:
+    """Write a table of records and numbers as a JSON file.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    with writing(path), replacing(path) as file:
+        file.write((json.dumps(plain(table), indent=1) + "\n").encode())
+
+
 def plain(value: object) -> object:
     """Records, mappings, sequences and NumPy values as what ``json`` writes; NaN as None."""
     if is_dataclass(value):

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from st_ray.errors import OutputError, writing
 from st_ray.report.html import render_page
-from st_ray.report.pictures import class_picture, png, zoom_for
+from st_ray.report.pictures import class_picture, png, thinning, zoom_for
 from st_ray.report.report import Report
 from st_ray.spectral.files import replacing
 
@@ -34,7 +34,8 @@ def write_report(
             map was switched off.
         labels: (H, W) true class ids, 0 where unlabelled.
         parts: (H, W) split: 0 unused, 1 train, 2 validation, 3 test.
-        false_colour: (H, W, 3) picture of the scene.
+        false_colour: Picture of the scene, every `thinning`-th row and column of it: the page
+            shows a large scene thinned, map.png shows it whole.
         out: The output directory; created when missing.
 
     Raises:
@@ -49,8 +50,13 @@ def write_report(
     if class_map is not None:
         picture = class_picture(class_map, tuple(entry.id for entry in report.scene.classes))
         _write(out / "map.png", png(picture, zoom=zoom_for(picture.shape)))
+    step = thinning(labels.shape)
     page = render_page(
-        report, class_map=class_map, labels=labels, parts=parts, false_colour=false_colour
+        report,
+        class_map=None if class_map is None else class_map[::step, ::step],
+        labels=labels[::step, ::step],
+        parts=parts[::step, ::step],
+        false_colour=false_colour,
     )
     _write(out / "report.html", page.encode())
     report.save(out / "report.json")
@@ -73,5 +79,7 @@ def _check_shapes(
     for name, raster in rasters.items():
         if raster is not None and raster.shape != expected:
             raise OutputError(f"{name} is {raster.shape}; expected the scene's {expected}")
-    if false_colour.shape != (*expected, 3):
-        raise OutputError(f"false_colour is {false_colour.shape}; expected {(*expected, 3)}")
+    step = thinning(expected)
+    pictured = (*(-(-size // step) for size in expected), 3)
+    if false_colour.shape != pictured:
+        raise OutputError(f"false_colour is {false_colour.shape}; expected {pictured}")

@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 from scipy.linalg import eigh
 
 from st_ray.errors import SpecError
-from st_ray.spectral.moments import SpectralMoments
+from st_ray.spectral.moments import Precision, SpectralMoments
 
 if TYPE_CHECKING:
     from sklearn.decomposition import PCA
@@ -41,14 +41,19 @@ class BasisSpec:
             not (transductive, as much of the literature does it).
         whitening: Exponent p in 0..0.5: component i is divided by λ_i^p, so 0 keeps the ratios of
             the variances and 0.5 makes them all one; None takes what the backbone's family wants.
+        precision: "exact", or "fast": the moments in float32, about 1e-6 of the largest variance
+            off, which is felt by components that hold less than a thousandth of it.
     """
 
     pixels: Literal["train", "all"] = "train"
     whitening: float | None = None
+    precision: Precision = "exact"
 
     def __post_init__(self) -> None:
         if self.pixels not in ("train", "all"):
             raise SpecError(f"basis.pixels={self.pixels!r}: expected 'train' or 'all'")
+        if self.precision not in ("exact", "fast"):
+            raise SpecError(f"basis.precision={self.precision!r}: expected 'exact' or 'fast'")
         if self.whitening is not None and not 0.0 <= self.whitening <= 0.5:
             raise SpecError(f"basis.whitening={self.whitening}: expected 0 (none) to 0.5 (full)")
 

@@ -6,6 +6,7 @@ Cubes are memory-mapped. A .mat or .npz cannot be, so its array is unpacked once
 from __future__ import annotations
 
 import hashlib
+import mmap
 import os
 import uuid
 import zipfile
@@ -181,6 +182,38 @@ def map_array(stamp: FileStamp, key: str) -> NDArray[np.generic]:
                 "set the environment variable ST_RAY_CACHE to a folder with space"
             ) from None
     return _map_npy(unpacked)
+
+
+def forget(mapped: NDArray[np.generic]) -> None:
+    """Give back the memory that reading a large mapped array has filled.
+
+    The system would do so itself, but not before memory is short.
+    """
+    mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)  # NumPy's own name for it
+    if mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise"):
+        mapping.madvise(mmap.MADV_DONTNEED)
+
+
+def read_ahead(mapped: NDArray[np.generic], rows: slice, cols: slice) -> None:
+    """Have the system fetch a window of a large mapped array while something else is done.
+
+    Row by row, a window is many short reads, each of which would wait for the disk. Arrays whose
+    rows do not lie one after another are left to the system.
+    """
+    mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)
+    large = mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise")
+    if mapping is None or not large or not mapped.flags.c_contiguous:
+        return
+    first = mapped.ctypes.data - np.frombuffer(mapping, np.uint8, 1).ctypes.data
+    row_bytes, pixel_bytes = mapped.strides[:2]
+    for row in range(*rows.indices(mapped.shape[0])):
+        begin = first + row * row_bytes + cols.start * pixel_bytes
+        end = first + row * row_bytes + min(cols.stop, mapped.shape[1]) * pixel_bytes
+        page = begin - begin % mmap.PAGESIZE
+        mapping.madvise(mmap.MADV_WILLNEED, page, end - page)
+
+
+_LARGE = 1 << 28
 
 
 @contextmanager

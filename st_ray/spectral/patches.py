@@ -9,6 +9,7 @@ Shape letters: T tiles, E padded tile edge (side + 2 halo), K components, N samp
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -26,15 +27,25 @@ class TileStack:
     Attributes:
         values_REK: float32 (T * E, E, K): tile t holds rows t*E to (t+1)*E.
         halo: Margin of each tile, in pixels; patches up to 2 * halo + 1 fit.
+        mapping: The file that holds the values, where it is not memory.
     """
 
     values_REK: NDArray[np.float32]
     halo: int
+    mapping: mmap.mmap | None = None
 
     @property
     def components(self) -> int:
         """Number of components K."""
         return int(self.values_REK.shape[2])
+
+    def forget(self) -> None:
+        """Give back the memory that reading a mapped file has filled; it is read again if needed.
+
+        The system would do so itself, but not before memory is short.
+        """
+        if self.mapping is not None and hasattr(self.mapping, "madvise"):
+            self.mapping.madvise(mmap.MADV_DONTNEED)
 
     def view(self, patch_size: int, components: int) -> NDArray[np.float32]:
         """All windows as a view (R', E', k, S, S), indexed by the centre's position less the halo.

@@ -1,12 +1,10 @@
-"""Scenes: a memory-mapped hyperspectral cube and its label raster.
+"""Scenes: a hyperspectral cube, or several, and their label raster.
 
 Shape letters: H W scene, B bands.
 """
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -16,10 +14,13 @@ from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, unknown_name
 from st_ray.spectral.benchmarks import SCENES
+from st_ray.spectral.cube import Cube, FileCube
 from st_ray.spectral.files import ARRAY_SUFFIXES, FileStamp, Wanted, find_key, map_array
 from st_ray.spectral.labels import read_labels, without_classes
+from st_ray.spectral.mosaic import lay_labels, lay_out, match_files
 from st_ray.spectral.registry import locate, recognise
 
+_ROWS = 1024
 _CUBE = Wanted(what="cube", ndim=3, option="scene.cube_key")
 
 
@@ -28,9 +29,11 @@ class SceneSpec:
     """What to read.
 
     Attributes:
-        name: A registered scene, or the path of a .npy, .npz or .mat cube (H, W, B).
+        name: A registered scene, or the path of a .npy, .npz or .mat cube (H, W, B). A ``*`` in
+            the path stands for several scenes of the same bands, trained as one.
         labels: Path of the (H, W) class ids (.npy, .npz, .mat, .tif, .png), 0 = unlabelled; None
-            takes the registered scene's, or the only raster in the cube's own file.
+            takes the registered scene's, or the only raster in the cube's own file. A ``*`` is
+            filled with what the scene's stood for.
         cube_key: Variable of the cube in a .mat or .npz file; None finds the only 3-D one.
         labels_key: Variable of the labels; None finds the only integer-valued 2-D one.
         ignore_classes: Class ids to treat as unlabelled.
@@ -50,89 +53,6 @@ class SceneSpec:
         if self.bad_bands not in ("drop", "error"):
             message = unknown_name("policy", self.bad_bands, ("drop", "error"))
             raise SceneError(f"scene.bad_bands: {message}")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Cube:
-    """A cube on disk. Small and picklable: every process that reads it maps the file itself.
-
-    Attributes:
-        path: The file, absolute.
-        key: Variable in the file; "" where it holds one array.
-        file_shape: (H, W, B) in the file.
-        bands: Kept bands as numbered in the file, 0-based; None keeps all.
-        nodata: Value that stands for "not measured", or None.
-        registered: Name in the registry, where a machine without ``path`` looks; or None.
-    """
-
-    path: str
-    key: str
-    file_shape: tuple[int, int, int]
-    bands: tuple[int, ...] | None = None
-    nodata: float | None = None
-    registered: str | None = None
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """(H, W, B) with the kept bands only."""
-        return (*self.file_shape[:2], len(self.band_indices))
-
-    @property
-    def band_indices(self) -> tuple[int, ...]:
-        """Kept bands as numbered in the file, 0-based, in the order `read` returns them."""
-        return tuple(range(self.file_shape[2])) if self.bands is None else self.bands
-
-    def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
-        """Read a window; only its part of the file is touched.
-
-        Args:
-            rows: Rows of the scene.
-            cols: Columns of the scene.
-
-        Returns:
-            A copy (h, w, B); nodata, infinite and too large values are NaN.
-
-        Raises:
-            SceneError: The file is not on this machine.
-        """
-        raw = map_array(FileStamp.of(self._place()), self.key)[rows, cols]
-        if self.bands is not None:
-            raw = raw[:, :, list(self.bands)]
-        with np.errstate(over="ignore"):  # float64 beyond float32: infinite, so NaN below
-            values = np.array(raw, dtype=np.float32, order="C")
-        if raw.dtype.kind == "f":
-            values[~np.isfinite(values)] = np.nan
-        if self.nodata is not None:
-            values[raw == self.nodata] = np.nan
-        return values
-
-    def select(self, bands: Iterable[int]) -> Cube:
-        """The same cube with only these bands, numbered as in the file, in this order.
-
-        Raises:
-            SceneError: A band is not in the file.
-        """
-        chosen = tuple(int(band) for band in bands)
-        unknown = [band for band in chosen if not 0 <= band < self.file_shape[2]]
-        if unknown or not chosen:
-            raise SceneError(f"bands {unknown}: the file has bands 0 to {self.file_shape[2] - 1}")
-        return replace(self, bands=chosen)
-
-    def drop(self, bands: Iterable[int]) -> Cube:
-        """The same cube without these bands, numbered as in the file."""
-        dropped = set(bands)
-        return self.select(band for band in self.band_indices if band not in dropped)
-
-    def _place(self) -> Path:
-        path = Path(self.path)
-        if path.is_file():
-            return path
-        if self.registered is not None:
-            return locate(self.registered)[0]
-        raise SceneError(
-            f"{path} is not on machine {platform.node()}; put the scene on storage that every "
-            "node mounts at the same place"
-        )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -156,22 +76,47 @@ class Scene:
     @property
     def classes(self) -> tuple[int, ...]:
         """Ids that have a labelled pixel, ascending; not necessarily contiguous."""
-        return tuple(int(index) for index in np.unique(self.labels) if index != 0)
+        return tuple(sorted(self.class_names))
 
     def relabel(self, labels_HW: NDArray[np.int32]) -> Scene:
         """The same scene with other labels; class names follow."""
-        present = [int(index) for index in np.unique(labels_HW) if index != 0]
-        names = {index: self.class_names.get(index, f"class {index}") for index in present}
+        present: set[int] = set()
+        for top in range(0, len(labels_HW), _ROWS):  # a sorted copy of it all may be too large
+            present.update(np.unique(labels_HW[top : top + _ROWS]).tolist())
+        names = {
+            index: self.class_names.get(index, f"class {index}") for index in sorted(present - {0})
+        }
         return replace(self, labels=labels_HW, class_names=names)
 
 
-def open_scene(spec: SceneSpec) -> Scene:
-    """Open a scene; the cube's values stay on disk.
+def open_scene(spec: SceneSpec, align: int = 64) -> Scene:
+    """Open a scene, or all that a pattern names; the cubes' values stay on disk.
+
+    Args:
+        spec: What to read.
+        align: Of several scenes, each begins at a multiple of so many rows: the side of a tile.
 
     Raises:
         SceneError: The scene is unknown, missing or malformed, or its labels do not fit it; one
             line that says what was expected, what came, and the remedy.
     """
+    opened = [
+        _open(replace(spec, name=name, labels=labels))
+        for name, labels in match_files(spec.name, spec.labels)
+    ]
+    if len(opened) == 1:
+        return opened[0]
+    cube = lay_out([scene.cube for scene in opened if isinstance(scene.cube, FileCube)], align)
+    names: dict[int, str] = {}
+    for scene in opened:
+        names = {**scene.class_names, **names}
+    labels = lay_labels(cube, [scene.labels for scene in opened])
+    return replace(opened[0], name=Path(spec.name).stem, cube=cube, class_names=names).relabel(
+        labels
+    )
+
+
+def _open(spec: SceneSpec) -> Scene:
     registered = SCENES.get(spec.name)
     if registered is not None:
         cube_path, labels_path = locate(spec.name)
@@ -207,13 +152,13 @@ def _local(name: str) -> Path:
     raise SceneError(unknown_name("scene", name, SCENES) + "; or give the path of a .mat or .npy")
 
 
-def _open_cube(path: Path, key: str | None, spec: SceneSpec) -> Cube:
+def _open_cube(path: Path, key: str | None, spec: SceneSpec) -> FileCube:
     if path.suffix.lower() not in ARRAY_SUFFIXES:
         raise SceneError(f"{path}: a cube is one of {', '.join(ARRAY_SUFFIXES)}; convert it")
     found = find_key(path, key, _CUBE)
     stamp = FileStamp.of(path)
     height, width, bands = map_array(stamp, found).shape
-    return Cube(
+    return FileCube(
         path=stamp.path,
         key=found,
         file_shape=(height, width, bands),

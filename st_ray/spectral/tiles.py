@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SpecError
-from st_ray.spectral.scene import Cube
+from st_ray.spectral.cube import Cube, Extent
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +37,7 @@ class Tile:
     Cores partition the scene: every pixel is in exactly one.
 
     Attributes:
-        index: Position in the plan.
+        index: Position in the grid of the whole scene, row by row.
         row: First row of the core.
         col: First column of the core.
         height: Rows of the core inside the scene.
@@ -61,30 +61,37 @@ class Tile:
         return slice(self.col, self.col + self.width)
 
 
-def plan_tiles(shape: Sequence[int], spec: TileSpec) -> tuple[Tile, ...]:
+def plan_tiles(
+    shape: Sequence[int], spec: TileSpec, extents: Sequence[Extent] = ()
+) -> tuple[Tile, ...]:
     """Cut an (H, W, ...) scene into tiles, row by row.
 
     Args:
         shape: The scene's shape; only (H, W) is used.
         spec: The tile's side.
+        extents: The scenes in it, if it is a mosaic: each begins at a multiple of the side.
 
     Returns:
-        Tiles whose cores cover every pixel exactly once.
+        Tiles whose cores cover every pixel exactly once; none holds pixels of two scenes.
     """
     height, width = int(shape[0]), int(shape[1])
-    corners = [
-        (row, col) for row in range(0, height, spec.side) for col in range(0, width, spec.side)
-    ]
-    return tuple(
-        Tile(
-            index=index,
-            row=row,
-            col=col,
-            height=min(spec.side, height - row),
-            width=min(spec.side, width - col),
-        )
-        for index, (row, col) in enumerate(corners)
-    )
+    side, across = spec.side, -(-width // spec.side)
+    tiles = []
+    for extent in extents or (Extent(top=0, height=height, width=width),):
+        if extent.top % side:
+            raise SpecError(f"tiles.side={side}: the mosaic was laid out for another side")
+        for row in range(extent.top, extent.bottom, side):
+            tiles += [
+                Tile(
+                    index=row // side * across + col // side,
+                    row=row,
+                    col=col,
+                    height=min(side, extent.bottom - row),
+                    width=min(side, extent.width - col),
+                )
+                for col in range(0, extent.width, side)
+            ]
+    return tuple(tiles)
 
 
 def crop(raster_HW: NDArray[np.generic], tile: Tile, side: int) -> NDArray[np.generic]:
@@ -109,9 +116,10 @@ def read_padded(cube: Cube, tile: Tile, side: int, halo: int) -> NDArray[np.floa
     Returns:
         Values (E, E, B) with E = side + 2 * halo; the core starts at (halo, halo).
     """
-    height, width, _ = cube.shape
-    rows = mirror(np.arange(tile.row - halo, tile.row + side + halo), height)
-    cols = mirror(np.arange(tile.col - halo, tile.col + side + halo), width)
+    extent = cube.extent_at(tile.row)
+    down = np.arange(tile.row - halo, tile.row + side + halo) - extent.top
+    rows = mirror(down, extent.height) + extent.top
+    cols = mirror(np.arange(tile.col - halo, tile.col + side + halo), extent.width)
     top, left = int(rows.min()), int(cols.min())
     window = cube.read(slice(top, int(rows.max()) + 1), slice(left, int(cols.max()) + 1))
     return window[np.ix_(rows - top, cols - left)]

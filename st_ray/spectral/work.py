@@ -8,19 +8,21 @@ Shape letters: T tiles of the block, s tile side, E padded edge, B bands, K comp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.spectral.bands import BandSurvey, survey_bands
-from st_ray.spectral.basis import SpectralBasis
-from st_ray.spectral.moments import measure, merge_all
-from st_ray.spectral.scene import Cube
-from st_ray.spectral.tiles import Tile, read_padded
+from st_ray.spectral.cube import Cube
+from st_ray.spectral.ingest import StackPlan
+from st_ray.spectral.moments import Precision, SpectralMoments, measure, merge_all
+from st_ray.spectral.tiles import Tile
 
 Arrays = dict[str, NDArray[np.generic]]
+Merge = Callable[[Sequence[Arrays]], Arrays]
 TileWork = Callable[[Sequence[Tile], Sequence[NDArray[np.generic]]], Arrays]
 
 
@@ -33,6 +35,7 @@ class SurveyTiles:
     def __call__(self, tiles: Sequence[Tile], labels_Tss: Sequence[NDArray[np.generic]]) -> Arrays:
         """One serialised `BandSurvey` of the block, in column "survey"."""
         survey: BandSurvey | None = None
+        _announce(self.cube, tiles)
         for tile, labels_ss in zip(tiles, labels_Tss, strict=True):
             part = survey_bands(
                 self.cube.read(tile.rows, tile.cols),
@@ -43,41 +46,83 @@ class SurveyTiles:
         return {"survey": np.array([survey.to_bytes() if survey else b""], dtype=object)}
 
 
+def read_surveys(parts: Iterable[Arrays]) -> BandSurvey:
+    """All surveys that `SurveyTiles` made, as one."""
+    blobs = (bytes(blob) for part in parts for blob in part["survey"])
+    return reduce(BandSurvey.merge, map(BandSurvey.from_bytes, blobs))
+
+
+def merge_surveys(parts: Iterable[Arrays]) -> Arrays:
+    """The same, serialised."""
+    return {"survey": np.array([read_surveys(parts).to_bytes()], dtype=object)}
+
+
 @dataclass(frozen=True, slots=True)
 class MeasureTiles:
     """Moments of the chosen pixels; the raster is nonzero where a pixel counts."""
 
     cube: Cube
+    precision: Precision = "exact"
 
     def __call__(self, tiles: Sequence[Tile], chosen_Tss: Sequence[NDArray[np.generic]]) -> Arrays:
         """The merged moments of the block, one row."""
-        parts = []
+        bands = self.cube.shape[2]
+        total = SpectralMoments.empty(bands)
+        _announce(
+            self.cube,
+            [tile for tile, chosen_ss in zip(tiles, chosen_Tss, strict=True) if chosen_ss.any()],
+        )
         for tile, chosen_ss in zip(tiles, chosen_Tss, strict=True):
             chosen_hw = np.asarray(chosen_ss, dtype=bool)[: tile.height, : tile.width]
-            values = self.cube.read(tile.rows, tile.cols) if chosen_hw.any() else None
-            bands = self.cube.shape[2]
-            parts.append(
-                measure(np.empty((0, bands), np.float32) if values is None else values[chosen_hw])
-            )
-        return merge_all(parts).to_arrays()
+            if not chosen_hw.any():
+                continue
+            values_hwB = self.cube.read(tile.rows, tile.cols)
+            if chosen_hw.mean() < _SPARSE:
+                part = measure(values_hwB[chosen_hw], precision=self.precision)
+            else:
+                part = measure(
+                    values_hwB.reshape(-1, bands), chosen_hw.ravel(), precision=self.precision
+                )
+            total = total.merge(part)
+        return total.to_arrays()
+
+
+def read_moments(parts: Iterable[Arrays]) -> SpectralMoments:
+    """All moments that `MeasureTiles` made, as one."""
+    return merge_all(SpectralMoments.from_arrays(part) for part in parts)
+
+
+def merge_moments(parts: Iterable[Arrays]) -> Arrays:
+    """The same, as one row."""
+    return read_moments(parts).to_arrays()
+
+
+# Below this share of chosen pixels it is cheaper to copy those out than to multiply zeros.
+_SPARSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
 class ProjectTiles:
     """Project tiles with their halo; the raster is not used."""
 
-    cube: Cube
-    basis: SpectralBasis
-    side: int
-    halo: int
+    plan: StackPlan
 
     def __call__(self, tiles: Sequence[Tile], unused: Sequence[NDArray[np.generic]]) -> Arrays:
         """Columns "index" (T,) and "values" float32 (T, E, E, K)."""
         del unused
-        values_TEEK = np.stack(
-            [
-                self.basis.project(read_padded(self.cube, tile, self.side, self.halo))
-                for tile in tiles
-            ]
-        )
+        _announce(self.plan.cube, tiles)
+        values_TEEK = np.stack([self.plan.project(tile) for tile in tiles])
         return {"index": np.array([tile.index for tile in tiles]), "values": values_TEEK}
+
+
+def _announce(cube: Cube, tiles: Sequence[Tile]) -> None:
+    """Have the tiles of a block fetched together; neighbours side by side as one window."""
+    runs: list[tuple[slice, int, int]] = []
+    for tile in tiles:
+        rows, first, last = runs[-1] if runs else (None, 0, 0)
+        if rows == tile.rows and last == tile.cols.start:
+            runs[-1] = (tile.rows, first, tile.cols.stop)
+        else:
+            runs.append((tile.rows, tile.cols.start, tile.cols.stop))
+    for own, first, last in runs:
+        cube.expect(own, slice(first, last))

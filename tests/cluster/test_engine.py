@@ -14,10 +14,9 @@ import torch
 from st_ray import ClusterSpec, Report, RunSpec, SceneSpec, run_curriculum
 from st_ray.engine import LocalEngine, open_engine
 from st_ray.errors import SceneError, SpecError, TrainingError
-from st_ray.spectral.moments import SpectralMoments, merge_all
 from st_ray.spectral.scene import open_scene
 from st_ray.spectral.tiles import TileSpec, plan_tiles
-from st_ray.spectral.work import MeasureTiles
+from st_ray.spectral.work import MeasureTiles, merge_moments, read_moments
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -34,15 +33,19 @@ def alone(spec: RunSpec, tmp_path_factory) -> Report:
     )
 
 
-def test_moments_reduced_over_ray_equal_those_of_one_process(spec, scene_files) -> None:
+def test_moments_reduced_over_ray_equal_those_of_one_process(spec, monkeypatch) -> None:
+    monkeypatch.setattr("st_ray.cluster.engine.TILES_PER_BLOCK", 2)
     scene = open_scene(spec.scene)
-    tiles = plan_tiles(scene.labels.shape, TileSpec(side=7))
+    tiles = plan_tiles(scene.labels.shape, TileSpec(side=1))
+    assert len(tiles) > 2 * 16 * 16  # more blocks than one level of merging brings to the driver
     chosen = (scene.labels > 0).astype(np.uint8)
     results = []
     for engine in (LocalEngine(ClusterSpec(device="cpu", threads=1)), open_engine(spec.cluster)):
         with engine:
-            parts = list(engine.map_tiles(MeasureTiles(scene.cube), tiles, 7, chosen))
-        results.append(merge_all(SpectralMoments.from_arrays(part) for part in parts))
+            work = MeasureTiles(scene.cube)
+            parts = list(engine.map_tiles(work, tiles, 1, chosen, merge=merge_moments))
+        results.append(read_moments(parts))
+    assert len(parts) <= 16  # each task of both levels merged several
     one, ray = results
     assert one.count == ray.count == int(chosen.sum())
     np.testing.assert_allclose(ray.mean_B, one.mean_B, rtol=1e-12)
@@ -55,6 +58,16 @@ def test_two_workers_train_what_this_process_does(spec, alone, tmp_path) -> None
     assert two.seconds.startup > 0
     np.testing.assert_allclose(losses(two), losses(alone), rtol=5e-3)
     assert two.overall_accuracy == pytest.approx(alone.overall_accuracy, abs=0.02)
+
+
+def test_shards_on_two_workers_learn_as_a_replicate(spec, alone, tmp_path) -> None:
+    shards = replace(spec.cluster, placement="shard")
+    two = run_curriculum(
+        replace(spec, cluster=shards, tiles=TileSpec(side=7), out=str(tmp_path / "two"))
+    )
+    assert two.workers == 2
+    assert two.overall_accuracy == pytest.approx(alone.overall_accuracy, abs=0.03)
+    assert losses(two)[-1] == pytest.approx(losses(alone)[-1], rel=0.15)
 
 
 class KillOnce(torch.nn.CrossEntropyLoss):

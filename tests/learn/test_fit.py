@@ -14,9 +14,11 @@ from torch import nn
 from st_ray.errors import OutputError, SpecError, TrainingError
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.checkpoint import latest_checkpoint
-from st_ray.learn.fit import TrainSpec
-from st_ray.learn.loop import epoch_order, even_batches, schedule, seed_everything
+from st_ray.learn.job import TrainSpec
+from st_ray.learn.loop import epoch_order, schedule, seed_everything
 from st_ray.learn.outcome import Outcome
+from st_ray.learn.peers import Peers
+from st_ray.learn.placement import Replicated
 from st_ray.spectral.patches import Samples, extract_patches
 from tests.small_jobs import CLASSES, STAGES, Stop, job, run, samples, stop_after
 
@@ -85,7 +87,9 @@ def test_one_stage_equals_plain_training_bit_for_bit(stack, tmp_path) -> None:
     model.train()
     for epoch in range(2):
         seed_everything(0, epoch + 1)
-        batches = even_batches(epoch_order(np.zeros(40, np.int64), 0, 0, epoch), 16)
+        order = epoch_order(np.zeros(40, np.int64), 0, 0, epoch)
+        cut = Replicated(Peers()).batches(order, part, 16)
+        batches = [batch.index_M for batch in cut]
         total = 0.0
         for step, batch in enumerate(batches):
             done = (epoch + (step + 0.5) / len(batches)) / 2
@@ -159,12 +163,6 @@ def test_a_constant_learning_rate_stays_after_its_warm_up() -> None:
     rates = [schedule(done / 100, 0.1, "constant") for done in range(101)]
     assert rates[:3] == pytest.approx([0.0, 0.1, 0.2])
     assert set(rates[10:]) == {1.0}
-
-
-def test_batches_differ_by_at_most_one_sample() -> None:
-    sizes = [len(batch) for batch in even_batches(np.arange(130), 64)]
-    assert sizes == [44, 43, 43]
-    assert [len(batch) for batch in even_batches(np.arange(3), 64)] == [3]
 
 
 @pytest.mark.parametrize(

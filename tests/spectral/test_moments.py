@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
+from sklearn.decomposition import PCA
 
+from st_ray.spectral.basis import solve_basis
 from st_ray.spectral.moments import SpectralMoments, measure, merge_all
 
 
@@ -69,3 +71,94 @@ def test_moments_survive_a_table() -> None:
 def test_merging_nothing_is_an_error() -> None:
     with pytest.raises(TypeError):
         merge_all([])
+
+
+def ill_conditioned(kind: str, count: int = 6000) -> np.ndarray:
+    """Spectra of 20 bands that make a careless sum of squares fail."""
+    rng = np.random.default_rng(7)
+    pixels = rng.normal(size=(count, 20)) @ np.diag(np.geomspace(100, 1, 20))
+    if kind == "offset":
+        pixels += 2.0**17
+    elif kind == "nearly constant":
+        pixels[:, 3] = 2500 + 1e-3 * rng.normal(size=count)
+    elif kind == "rank-deficient":
+        pixels[:, 10:] = pixels[:, :10] @ rng.normal(size=(10, 10))
+    elif kind == "drift":  # one end of the scene is far from the other
+        pixels += np.linspace(0, 1e5, count)[:, None]
+    return pixels.astype(np.float32)
+
+
+KINDS = ("plain", "offset", "nearly constant", "rank-deficient", "drift")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize(("precision", "tolerance"), [("exact", 1e-11), ("fast", 1e-5)])
+def test_ill_conditioned_spectra_give_numpys_covariance(kind, precision, tolerance) -> None:
+    pixels = ill_conditioned(kind)
+    moments = measure(pixels, precision=precision)
+    expected = np.cov(pixels.astype(np.float64).T)
+    deviations = np.sqrt(np.diag(expected))
+    found = moments.scatter_BB / (moments.count - 1)
+    error = np.abs(found - expected) / np.outer(deviations, deviations)
+    assert error.max() < tolerance
+    shift = moments.mean_B - pixels.astype(np.float64).mean(0)
+    assert np.abs(shift / deviations).max() < 10 * tolerance
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_ill_conditioned_spectra_give_scikit_learns_components(kind) -> None:
+    pixels = ill_conditioned(kind)
+    theirs = PCA(8, svd_solver="full").fit(pixels.astype(np.float64))
+    ours = solve_basis(measure(pixels), 8, whitening=0.0)
+    np.testing.assert_allclose(ours.variances_K, theirs.explained_variance_, rtol=1e-8)
+    cosines = np.linalg.svd(ours.axes_KB @ theirs.components_.T, compute_uv=False)
+    np.testing.assert_allclose(cosines, 1.0, atol=1e-9)
+
+
+@given(
+    st.lists(st.integers(0, 9000), max_size=6),
+    st.randoms(use_true_random=False),
+    st.sampled_from([20, 1000, 4096]),
+    st.sampled_from([1, 2, 3]),
+)
+@settings(deadline=None, max_examples=25)
+def test_blocks_tilings_threads_and_order_change_nothing(cuts, random, block, threads) -> None:
+    pixels = ill_conditioned("drift", 9000)
+    chosen = np.random.default_rng(1).random(len(pixels)) < 0.7
+    parts = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("st_ray.spectral.moments._BLOCK_BYTES", block * 20 * 8)
+        for part, kept in zip(
+            np.split(pixels, sorted(cuts)), np.split(chosen, sorted(cuts)), strict=True
+        ):
+            parts.append(measure(part, kept, threads=threads))
+    random.shuffle(parts)
+    assert_same(merge_all(parts), measure(pixels[chosen]))
+
+
+@pytest.mark.parametrize("precision", ["fast", "exact"])
+def test_masked_and_invalid_pixels_count_nothing_wherever_they_lie(precision) -> None:
+    pixels = ill_conditioned("offset")
+    rng = np.random.default_rng(2)
+    chosen, holed = rng.random(len(pixels)) < 0.6, pixels.copy()
+    holed[::32] = np.nan  # those that the centre is taken from
+    holed[5::70, 3] = np.inf
+    valid = chosen & np.isfinite(holed).all(axis=1)
+    found = measure(holed, chosen, precision=precision)
+    expected = measure(pixels[valid], precision=precision)
+    assert found.count == expected.count == valid.sum()
+    tolerance = 1e-11 if precision == "exact" else 1e-5
+    scale = np.abs(expected.scatter_BB).max()
+    np.testing.assert_allclose(found.scatter_BB, expected.scatter_BB, atol=tolerance * scale)
+
+
+def test_values_whose_sum_is_too_large_for_float32_still_count() -> None:
+    pixels = np.full((40, 20), 3e37, dtype=np.float32)
+    pixels[::2] *= -1
+    assert measure(pixels, precision="exact").count == 40
+
+
+@pytest.mark.parametrize("kind", ["u2", "i2", "f8", ">f4", "u1"])
+def test_any_real_type_is_measured(kind) -> None:
+    pixels = np.random.default_rng(0).integers(0, 250, (500, 6))
+    assert_same(measure(pixels.astype(kind)), measure(pixels.astype(np.float64)))

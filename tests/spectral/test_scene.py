@@ -14,8 +14,9 @@ import numpy as np
 import pytest
 
 from st_ray.errors import SceneError
+from st_ray.spectral.cube import FileCube
 from st_ray.spectral.files import replacing
-from st_ray.spectral.scene import Cube, Scene, SceneSpec, open_scene
+from st_ray.spectral.scene import Scene, SceneSpec, open_scene
 
 if TYPE_CHECKING:
     from tests.conftest import SceneFiles
@@ -270,7 +271,7 @@ def test_indian_pines_by_path_equals_the_packaged_scene(shared_data: Path) -> No
         _spec(folder / "Indian_pines_corrected.mat", folder / "Indian_pines_gt.mat")
     )
     packaged = open_scene(SceneSpec())
-    assert isinstance(packaged.cube, Cube)
+    assert isinstance(packaged.cube, FileCube)
     np.testing.assert_array_equal(by_path.cube.read(ALL, ALL), packaged.cube.read(ALL, ALL))
     np.testing.assert_array_equal(by_path.labels, packaged.labels)
     assert by_path.class_names == packaged.class_names

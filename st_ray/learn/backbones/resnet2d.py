@@ -35,6 +35,8 @@ class ResNet2d(nn.Module):
     small to begin with, so that one width without downsampling remains of it.
     """
 
+    channels_last = True
+
     def __init__(
         self, components: int, classes: int, width: int, blocks: int, dropout: float
     ) -> None:

@@ -33,6 +33,8 @@ class ViT(nn.Module):
     the widths are those common for patches of this size, not ViT-Base's.
     """
 
+    channels_last = True
+
     def __init__(
         self,
         components: int,

@@ -1,0 +1,242 @@
+"""`st-ray bench pca` and its neighbours: what the data plane costs, as ratios within one run."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping
+from errno import EISDIR
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+
+def pca(
+    pixels: Annotated[
+        int, typer.Option(help="Spectra; each takes 20 bytes a band of memory.")
+    ] = 2_000_000,
+    bands: Annotated[int, typer.Option(help="Values of a spectrum.")] = 200,
+    rank: Annotated[int, typer.Option(help="Components.")] = 60,
+    threads: Annotated[int, typer.Option(help="CPU threads of every rival; 0: all.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Times that all are measured, in turn.")] = 3,
+    seed: Annotated[int, typer.Option(help="Of the spectra.")] = 0,
+    out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/pca.json",
+) -> None:
+    """Statistics and components against scikit-learn's, in time and in precision."""
+    from st_ray.bench.pca import bench_pca
+    from st_ray.engine import free_memory, usable_cores
+    from st_ray.errors import SpecError
+
+    _within("--bands", bands, 2)
+    _within("--rank", rank, 1, bands)
+    _within("--pixels", pixels, 2 * bands)
+    _within("--threads", threads, 0)
+    _within("--rounds", rounds, 1)
+    _within("--seed", seed, 0)
+    need, free = 20.0 * pixels * bands, free_memory()
+    if need > free:
+        raise SpecError(
+            f"--pixels {pixels} of {bands} bands take {need / 1e9:.1f} GB of memory and "
+            f"{free / 1e9:.1f} GB are free; use fewer"
+        )
+    _ready(out)
+    table = bench_pca(
+        pixels=pixels,
+        bands=bands,
+        rank=rank,
+        threads=threads or len(usable_cores()),
+        rounds=rounds,
+        seed=seed,
+        say=_say,
+    )
+    _write(table, Path(out))
+
+
+def patches(
+    scene: Annotated[
+        str, typer.Option(help="A registered scene or the path of a cube.")
+    ] = "indian_pines",
+    labels: Annotated[
+        str | None, typer.Option(help="Its label raster, where it is not registered.")
+    ] = None,
+    components: Annotated[int, typer.Option(help="Of a patch.")] = 60,
+    patch_size: Annotated[int, typer.Option(help="Pixels on a side, odd.")] = 11,
+    batch_size: Annotated[int, typer.Option(help="Patches of a batch.")] = 64,
+    threads: Annotated[int, typer.Option(help="CPU threads of this process; 0: all.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Times that all are measured, in turn.")] = 3,
+    out: Annotated[
+        str, typer.Option(help="Where the figures go, JSON.")
+    ] = "runs/bench/patches.json",
+) -> None:
+    """Gathering patches against a DataLoader, and against copying memory."""
+    from st_ray.bench.patches import bench_patches
+    from st_ray.engine import usable_cores
+    from st_ray.spectral.scene import SceneSpec
+
+    _within("--components", components, 1)
+    _within("--batch-size", batch_size, 1)
+    _within("--threads", threads, 0)
+    _within("--rounds", rounds, 1)
+    _ready(out)
+    table = bench_patches(
+        scene=SceneSpec(name=scene, labels=labels),
+        components=components,
+        patch_size=patch_size,
+        batch_size=batch_size,
+        threads=threads or len(usable_cores()),
+        rounds=rounds,
+        say=_say,
+    )
+    _write(table, Path(out))
+
+
+def tax(
+    scene: Annotated[
+        str, typer.Option(help="A registered scene or the path of a cube.")
+    ] = "indian_pines",
+    labels: Annotated[
+        str | None, typer.Option(help="Its label raster, where it is not registered.")
+    ] = None,
+    backbone: Annotated[str, typer.Option(help="A registered backbone.")] = "resnet2d",
+    epochs: Annotated[
+        int | None, typer.Option(help="T0, epochs; the backbone's own if left out.")
+    ] = None,
+    rounds: Annotated[int, typer.Option(help="Times that all are run, in turn.")] = 3,
+    out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/tax.json",
+) -> None:
+    """What Ray costs: the same run in one process, with one worker and with two."""
+    from st_ray.bench.tax import bench_tax
+    from st_ray.config import RunSpec, anchor
+    from st_ray.recipe import fill_in
+    from st_ray.spectral.scene import SceneSpec
+
+    _within("--rounds", rounds, 1)
+    _ready(out)
+    spec = RunSpec(
+        scene=SceneSpec(name=scene, labels=labels), backbone=backbone, epochs=epochs, map=False
+    )
+    _write(bench_tax(fill_in(anchor(spec)), rounds=rounds, say=_say), Path(out))
+
+
+def scale(
+    gigabytes: Annotated[
+        str, typer.Option(help="Sizes of the scenes on disk, with commas.")
+    ] = "0.04,0.4,2,4,40",
+    bands: Annotated[int, typer.Option(help="Values of a pixel, two bytes each.")] = 200,
+    workers: Annotated[int, typer.Option(help="Ray workers; 0: without Ray.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads of a worker; 0: all.")] = 0,
+    folder: Annotated[
+        str, typer.Option(help="Where the scenes are made, and removed again.")
+    ] = "runs/bench/scenes",
+    seed: Annotated[int, typer.Option(help="Of the scenes.")] = 0,
+    out: Annotated[str, typer.Option(help="Where the figures go, JSON; a PNG beside it.")] = (
+        "runs/bench/scale.json"
+    ),
+) -> None:
+    """Time and memory of a run against the size of its scene."""
+    from st_ray.bench.plots import save_scale
+    from st_ray.bench.scale import bench_scale, with_ratios
+    from st_ray.engine import usable_cores
+
+    _within("--bands", bands, 2)
+    _within("--workers", workers, 0)
+    _within("--threads", threads, 0)
+    _within("--seed", seed, 0)
+    _ready(out)
+    table = bench_scale(
+        gigabytes=_numbers("--gigabytes", gigabytes),
+        bands=bands,
+        workers=workers,
+        threads=threads or len(usable_cores()),
+        folder=Path(folder),
+        seed=seed,
+        say=_say,
+    )
+    _write(with_ratios(table), Path(out))
+    picture = Path(out).with_suffix(".png")
+    save_scale(table["rows"], picture)
+    _say(f"Picture: {picture}")
+
+
+def _numbers(option: str, text: str) -> list[float]:
+    """Positive numbers with commas.
+
+    Raises:
+        SpecError: It is something else.
+    """
+    from st_ray.errors import SpecError
+
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if not numbers or not all(0.0 < number < float("inf") for number in numbers):
+        raise SpecError(f"{option} {text!r}: expected positive numbers with commas, such as 1,10")
+    return numbers
+
+
+def _say(text: str) -> None:
+    from rich.console import Console
+
+    Console(soft_wrap=True).print(text, highlight=False)
+
+
+def _within(option: str, value: int, least: int, most: int | None = None) -> None:
+    """See that a number is neither too small nor too large.
+
+    Raises:
+        SpecError: It is.
+    """
+    from st_ray.errors import SpecError
+
+    if value < least or (most is not None and value > most):
+        expected = f"at least {least}" if most is None else f"{least} to {most}"
+        raise SpecError(f"{option} {value}: expected {expected}")
+
+
+def _ready(out: str) -> None:
+    """See that the figures can be written, before hours of work.
+
+    Raises:
+        OutputError: They cannot.
+    """
+    from st_ray.errors import writing
+
+    path = Path(out)
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=path.parent):
+            pass
+        if path.is_dir():
+            raise IsADirectoryError(EISDIR, "it is a directory")
+
+
+def _write(table: Mapping[str, Any], path: Path) -> None:
+    """Write the figures, and tell those that are single numbers.
+
+    Raises:
+        OutputError: They cannot be written.
+    """
+    from st_ray.report.report import write_json
+
+    write_json(table, path)
+    for name, value in table.items():
+        if name in _HEADLINES:
+            parts = value.items() if isinstance(value, Mapping) else [("", value)]
+            _say(f"{name}: " + ", ".join(f"{part} {number:.3g}".strip() for part, number in parts))
+    _say(f"Figures: {path}")
+
+
+# What the last lines on the screen tell of a benchmark's figures.
+_HEADLINES = (
+    *("speedup_vs_incremental_pca", "speedup_vs_pca_float64", "variance_error", "subspace_sine"),
+    *("share_of_gemm_rate", "speedup_vs_dataloader", "share_of_memcpy_rate"),
+    *("store_bytes_per_labelled_pixel", "max_gather_share", "steady_state_overhead"),
+    *(
+        "two_worker_speedup",
+        "two_process_ceiling",
+        "startup_seconds",
+        "help_seconds",
+        "throughput_ratio",
+    ),
+)

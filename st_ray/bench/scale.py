@@ -1,0 +1,159 @@
+"""`st-ray bench scale`: time and memory of whole runs against the size of the scene.
+
+Each run measures all pixels (bands and moments), projects the tiles that hold labels, and trains
+a few epochs; only the first two grow with the scene, for about as many pixels are labelled in
+each. Scenes are synthetic, one after another, and removed when measured. Beside every run stands
+what `st-ray plan` would have said of it.
+"""
+
+from __future__ import annotations
+
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from st_ray.bench.children import watch_run
+from st_ray.config import ClusterSpec, RunSpec
+from st_ray.engine import usable_cores
+from st_ray.errors import SpecError, writing
+from st_ray.forecast import forecast
+from st_ray.planning import count_scene, machines_like, measure_rates, workload
+from st_ray.spectral.basis import BasisSpec
+from st_ray.spectral.scene import SceneSpec
+from st_ray.spectral.split import SplitSpec
+from st_ray.spectral.synthetic import NODATA, SyntheticSpec, write_synthetic
+
+_GB = 1e9
+_LABELLED = 5_000  # pixels of every scene, about
+_LEAST_SIDE = 100  # pixels of a scene
+_MARGIN = 2 * _GB  # of the disk, left free
+_LONGEST_RUN_S = 7200.0
+
+
+def bench_scale(
+    *,
+    gigabytes: Sequence[float],
+    bands: int,
+    workers: int,
+    threads: int,
+    folder: Path,
+    seed: int,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Run on scenes of several sizes.
+
+    Args:
+        gigabytes: Sizes of the cubes on disk, 10⁹ bytes each, two bytes a value.
+        bands: Of every scene.
+        workers: Ray workers; 0: this machine's process alone.
+        threads: CPU threads of a worker.
+        folder: On a disk with room for the largest.
+        seed: Of the scenes.
+        say: Told of every run.
+
+    Returns:
+        One row a scene, and how far throughput and memory hold, as in the written JSON.
+
+    Raises:
+        SpecError: The disk has no room for the largest scene.
+        TrainingError: A run failed.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    least = 2 * bands * _LEAST_SIDE**2 / _GB
+    if min(gigabytes) < least:
+        raise SpecError(f"--gigabytes {min(gigabytes):g}: expected at least {least:.2g}")
+    room = shutil.disk_usage(folder).free - _MARGIN
+    if max(gigabytes) * _GB > room:
+        raise SpecError(
+            f"--gigabytes {max(gigabytes):g}: {folder} has room for {room / _GB:.1f} GB; use "
+            "another --folder or a smaller scene"
+        )
+    rows = []
+    for size in sorted(gigabytes):
+        side = math.isqrt(int(size * _GB / (2 * bands)))
+        labelled = min(0.5, _LABELLED / side**2)
+        scene = SyntheticSpec(height=side, width=side, bands=bands, labelled=labelled, seed=seed)
+        with writing(folder), tempfile.TemporaryDirectory(prefix="scene-", dir=folder) as place:
+            cube, labels = write_synthetic(scene, Path(place), threads=max(1, threads))
+            spec = _spec(cube, labels, workers, threads)
+            expected = _forecast(spec, threads)
+            rows.append(
+                {
+                    "pixels": side * side,
+                    "gigabytes": side * side * bands * 2 / _GB,
+                    **_measure(spec, side * side),
+                    "forecast": expected,
+                }
+            )
+        row = rows[-1]
+        say(
+            f"{row['gigabytes']:.3g} GB, {row['pixels']:,} pixels: {row['seconds']:.1f} s, "
+            f"{row['peak_rss_gigabytes']:.2f} GB of memory"
+        )
+    return {"rows": rows, "bands": bands, "workers": workers, "threads": threads, "seed": seed}
+
+
+def _spec(cube: Path, labels: Path, workers: int, threads: int) -> RunSpec:
+    return RunSpec(
+        scene=SceneSpec(name=str(cube), labels=str(labels), nodata=NODATA),
+        split=SplitSpec(train_fraction=0.2, validation_fraction=0.02),
+        basis=BasisSpec(pixels="all", precision="fast"),
+        backbone="resnet2d",
+        epochs=5,
+        beta=1.0,
+        cluster=ClusterSpec(workers=workers, threads=threads, device="cpu"),
+        map=False,
+    )
+
+
+def _measure(spec: RunSpec, pixels: int) -> dict[str, Any]:
+    run = watch_run(spec, _LONGEST_RUN_S)
+    at = run.times()
+    seconds = {
+        "start": at["statistics"] - run.asked,
+        "statistics": at["ingest"] - at["statistics"],
+        "ingest": at["train"] - at["ingest"],
+        "train and report": at["ended"] - at["train"],
+    }
+    return {
+        "seconds": at["ended"] - run.asked,
+        "peak_rss_gigabytes": run.peak_bytes / _GB,
+        "parts": seconds,
+        "pixels_per_second": pixels / (seconds["statistics"] + seconds["ingest"]),
+    }
+
+
+def _forecast(spec: RunSpec, threads: int) -> dict[str, float]:
+    """Seconds by part, from rates measured just before the run."""
+    amounts = count_scene(spec)
+    work, recipe = workload(spec, amounts)
+    rates = measure_rates(spec, work, recipe, amounts.classes, threads=threads)
+    workers = spec.cluster.workers or 0
+    machines = machines_like(
+        nodes=1, cores=len(usable_cores()) if workers else 1, workers=max(1, workers)
+    )
+    told = forecast(work, machines, rates).seconds
+    return {
+        "statistics": told["survey"] + told["moments"],
+        "ingest": told["ingest"],
+        "train and report": told["training"] + told["scoring"] + told["collectives"],
+    }
+
+
+def with_ratios(table: dict[str, Any]) -> dict[str, Any]:
+    """The table with what the largest scene's throughput is to that of the one nearest 2 GB.
+
+    Throughput is that of statistics and ingest: training has about as many samples in each.
+    """
+    rows = table["rows"]
+    reference = min(rows, key=lambda row: abs(math.log(row["gigabytes"] / 2.0)))
+    return {
+        **table,
+        "throughput_ratio": rows[-1]["pixels_per_second"] / reference["pixels_per_second"],
+        "reference_gigabytes": reference["gigabytes"],
+        "memory_growth_gigabytes": (rows[-1]["peak_rss_gigabytes"] - rows[0]["peak_rss_gigabytes"]),
+    }

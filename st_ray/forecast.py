@@ -1,0 +1,272 @@
+"""What a run will take: seconds, memory, object store and network, from a short calibration.
+
+A cost model of a few terms, each a rate measured on this machine times an amount that follows
+from the plan: all pixels are surveyed and measured once, tiles with labels are projected, samples
+are trained epoch by epoch and exchanged gradients cross the network. What it leaves out (Ray's
+start, imports, the report) is a constant, measured by `st-ray bench tax`.
+
+Shape letters: B bands, K components, E padded tile edge.
+"""
+
+from __future__ import annotations
+
+import math
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from st_ray.learn.curriculum import PlannedStage
+from st_ray.spectral.basis import solve_basis
+from st_ray.spectral.cube import FileCube
+from st_ray.spectral.ingest import StackPlan
+from st_ray.spectral.moments import Precision
+from st_ray.spectral.synthetic import NODATA, SyntheticSpec, write_synthetic
+from st_ray.spectral.tiles import TileSpec, plan_tiles
+from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles, read_moments
+
+_GB = 1e9
+_SIDE = 256  # of the scene that rates are measured on, at most
+_VALUES = 20_000_000  # of that scene, at most
+_LABEL_BYTES = 4 + 1 + 4  # the driver's label raster, split and map, a pixel
+_TILE_BYTES = 400  # the driver's plan of a tile
+_TILES_PER_PART = 16  # whose moments travel as one
+_FEW = 8  # samples of a batch: fewer for a worker is mostly overhead
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Workload:
+    """What is to be done.
+
+    Attributes:
+        pixels: Of all scenes.
+        bands: B.
+        value_bytes: Of a value on disk.
+        tiles: That hold a labelled pixel.
+        side: Of a tile's core, pixels.
+        halo: Margin around it.
+        measured: Pixels of the tiles that the spectral basis is fitted on.
+        samples: Training pixels.
+        scored: Validation pixels, scored every epoch.
+        tested: Test pixels, scored once.
+        mapped: Pixels of the map.
+        stages: As planned.
+        parameters: Weights of the model.
+        batch_norms: Layers that exchange statistics.
+    """
+
+    pixels: float
+    bands: int
+    value_bytes: int = 2
+    tiles: float
+    side: int = 64
+    halo: int = 5
+    measured: float
+    samples: float
+    scored: float
+    tested: float
+    mapped: float
+    stages: tuple[PlannedStage, ...]
+    parameters: int
+    batch_norms: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Machines:
+    """What there is.
+
+    Attributes:
+        nodes: Machines.
+        cores: CPU cores of each.
+        workers: Training workers of all.
+        memory: Bytes of each node.
+        store: Bytes of each node's object store.
+        faster: How many times faster a worker trains than one core here: what is known of a GPU.
+            1: a worker is a core.
+        network: Bytes a second between two nodes.
+        collective: Seconds of an exchange of a few bytes between all workers.
+        disk: Bytes a second that a node reads; None: what the calibration saw.
+    """
+
+    nodes: int
+    cores: int
+    workers: int
+    memory: float
+    store: float
+    faster: float
+    network: float
+    collective: float
+    disk: float | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rates:
+    """What was measured, seconds on one core.
+
+    Attributes:
+        survey: Of a pixel: reading, from a file in memory, and finding bad bands.
+        moments: Of a pixel: reading and adding up.
+        project: Of a pixel of a padded tile: reading, projecting and stacking.
+        train: Of a training sample, by stage.
+        score: Of a scored sample, by stage.
+    """
+
+    survey: float
+    moments: float
+    project: float
+    train: tuple[float, ...]
+    score: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Forecast:
+    """What a run will take.
+
+    Attributes:
+        seconds: By phase.
+        driver_memory: Bytes that the driver needs.
+        stack: Bytes of all projected tiles.
+        node_memory: Bytes that a node needs for tiles, by placement.
+        node_store: Bytes of a node's object store, by placement.
+        network: Bytes that cross between nodes, by phase.
+        breaks: What does not fit, in words; the tightest first, and batches last.
+    """
+
+    seconds: dict[str, float]
+    driver_memory: float
+    stack: float
+    node_memory: dict[str, float]
+    node_store: dict[str, float]
+    network: dict[str, float]
+    breaks: tuple[str, ...]
+
+
+def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
+    """Put rates and amounts together.
+
+    Survey, moments and map each read their pixels once; the slower of disk and cores counts.
+    """
+    cores = machines.nodes * machines.cores
+    a_read = 0.0  # of a pixel, seconds
+    if machines.disk is not None:
+        a_read = work.bands * work.value_bytes / (machines.disk * machines.nodes)
+    edge = work.side + 2 * work.halo
+    rank = max(stage.components for stage in work.stages)
+    stack = work.tiles * edge**2 * rank * 4.0
+    workers = max(1, machines.workers)
+    trainers = workers * machines.faster
+    mappers = trainers if machines.faster > 1.0 else float(cores)
+    steps = sum(stage.epochs * work.samples / stage.batch_size for stage in work.stages)
+    training = scoring = 0.0
+    for stage, train, score in zip(work.stages, rates.train, rates.score, strict=True):
+        training += stage.epochs * work.samples * train / trainers
+        scoring += stage.epochs * work.scored * score / trainers
+    exchanged = 2.0 * 4.0 * work.parameters * steps * (workers - 1)
+    between = exchanged if machines.nodes > 1 else 0.0
+    collectives = steps * machines.collective * (1 + 2 * work.batch_norms) if workers > 1 else 0.0
+    seconds = {
+        "survey": work.pixels * max(rates.survey / cores, a_read),
+        "moments": work.measured * max(rates.moments / cores, a_read),
+        "ingest": work.tiles * edge**2 * rates.project / cores,
+        "training": training,
+        "collectives": collectives + between / (machines.network * machines.nodes),
+        "scoring": scoring + work.tested * rates.score[-1] / trainers,
+        "map": work.mapped * max(rates.score[-1] / mappers, a_read),
+    }
+    parts = max(work.measured / (_TILES_PER_PART * work.side**2), 2.0 * cores)
+    network = {
+        "moments": 8.0 * work.bands**2 * parts if machines.nodes > 1 else 0.0,
+        "tiles, replicated": stack * (machines.nodes - 1),
+        "gradients": between,
+    }
+    node_memory = {"replicate": stack, "shard": stack / machines.nodes}
+    node_store = {"replicate": stack, "shard": 0.0}
+    driver = work.pixels * (_LABEL_BYTES + _TILE_BYTES / work.side**2)
+    limits = (
+        ("the driver's label rasters and plan of tiles", driver, machines.memory),
+        ("replicated tiles in a node's object store", stack, 0.3 * machines.store),
+        ("a node's shard of the tiles, in memory", stack / machines.nodes, 0.25 * machines.memory),
+    )
+    tight = sorted(
+        ((need / have, name, need, have) for name, need, have in limits if need > have),
+        reverse=True,
+    )
+    breaks = tuple(
+        f"{name}: {need / _GB:.1f} GB, {have / _GB:.1f} GB at hand" for _, name, need, have in tight
+    )
+    share = min(stage.batch_size for stage in work.stages) / workers
+    if share < _FEW:
+        breaks += (
+            f"a worker's share of a batch: {share:.3g} samples; enlarge --set train.batch_size",
+        )
+    return Forecast(
+        seconds=seconds,
+        driver_memory=driver,
+        stack=stack,
+        node_memory=node_memory,
+        node_store=node_store,
+        network=network,
+        breaks=breaks,
+    )
+
+
+def calibrate(
+    work: Workload,
+    precision: Precision,
+    sample: Callable[[int, int, bool], float],
+    rounds: int = 3,
+) -> Rates:
+    """Measure the rates on this machine, on one thread, in some seconds.
+
+    Args:
+        work: Its bands, halo and stages.
+        precision: Of the moments.
+        sample: Seconds of a sample of (components, patch size), trained or only scored.
+        rounds: Times that each is measured; the median counts.
+    """
+    side = min(_SIDE, 8 * work.side, max(16, math.isqrt(_VALUES // work.bands)))
+    tiles = plan_tiles((side, side), TileSpec(side=work.side))
+    pixels, ones = side**2, [np.ones((work.side, work.side), np.uint8)] * len(tiles)
+    with tempfile.TemporaryDirectory(prefix="st_ray-plan-") as folder:
+        spec = SyntheticSpec(height=side, width=side, bands=work.bands)
+        path, _ = write_synthetic(spec, Path(folder))
+        cube = FileCube(path=str(path), key="", file_shape=(side, side, work.bands), nodata=NODATA)
+        measured = MeasureTiles(cube, precision)
+        moments = read_moments([measured(tiles, ones)])
+        plan = StackPlan(
+            cube=cube,
+            basis=solve_basis(
+                moments,
+                min(work.bands, max(stage.components for stage in work.stages)),
+                whitening=0.5,
+            ),
+            tiles=tiles,
+            side=work.side,
+            halo=work.halo,
+        )
+        project = ProjectTiles(plan)
+        return Rates(
+            survey=_clock(lambda: SurveyTiles(cube)(tiles, ones), rounds) / pixels,
+            moments=_clock(lambda: measured(tiles, ones), rounds) / pixels,
+            project=_clock(lambda: project(tiles[:1], ones), rounds) / plan.edge**2,
+            train=_by_stage(work.stages, lambda k, side: sample(k, side, True)),
+            score=_by_stage(work.stages, lambda k, side: sample(k, side, False)),
+        )
+
+
+def _by_stage(
+    stages: Sequence[PlannedStage], sample: Callable[[int, int], float]
+) -> tuple[float, ...]:
+    return tuple(sample(stage.components, stage.patch_size) for stage in stages)
+
+
+def _clock(work: Callable[[], object], rounds: int) -> float:
+    spent = []
+    for _ in range(rounds):
+        begun = time.perf_counter()
+        work()
+        spent.append(time.perf_counter() - begun)
+    return float(np.median(spent))

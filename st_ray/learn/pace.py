@@ -1,0 +1,73 @@
+"""How fast a model trains here: the time of a sample, from a few steps on noise."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import nn
+
+from st_ray.learn.job import BuildModel
+
+_TIMED_STEPS = 5
+
+
+def time_sample(
+    build: BuildModel,
+    *,
+    components: int,
+    patch_size: int,
+    classes: int,
+    batch_size: int,
+    train: bool = True,
+    device: str = "cpu",
+) -> float:
+    """Seconds that one sample takes, the median of a few steps after a first one.
+
+    Args:
+        build: (components=, patch_size=, classes=) -> module.
+        components: k of a patch.
+        patch_size: Pixels on a side.
+        classes: Outputs.
+        batch_size: Samples of a step.
+        train: Whether the step trains; else it only scores.
+        device: Of model and patches.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build(components=components, patch_size=patch_size, classes=classes).to(device)
+        patches = torch.randn(batch_size, components, patch_size, patch_size).to(device)
+        targets = torch.arange(batch_size, device=device) % classes
+    step = _training_step(model, patches, targets) if train else _scoring_step(model, patches)
+    spent = []
+    for _ in range(1 + _TIMED_STEPS):
+        begun = time.perf_counter()
+        step()
+        spent.append(time.perf_counter() - begun)
+    return float(np.median(spent[1:])) / batch_size
+
+
+def _training_step(
+    model: nn.Module, patches: torch.Tensor, targets: torch.Tensor
+) -> Callable[[], float]:
+    optimizer = torch.optim.AdamW(model.train().parameters(), fused=True)
+
+    def step() -> float:
+        optimizer.zero_grad(set_to_none=True)
+        loss = nn.functional.cross_entropy(model(patches), targets)
+        loss.backward()
+        optimizer.step()
+        return loss.item()  # waits for a GPU
+
+    return step
+
+
+def _scoring_step(model: nn.Module, patches: torch.Tensor) -> Callable[[], float]:
+    model.eval()
+
+    @torch.inference_mode()
+    def step() -> float:
+        return float(model(patches).sum())
+
+    return step

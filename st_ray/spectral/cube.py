@@ -1,0 +1,185 @@
+"""Hyperspectral cubes on disk, read window by window.
+
+Shape letters: H W scene, B bands.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st_ray.errors import SceneError
+from st_ray.spectral.files import FileStamp, forget, map_array, read_ahead
+from st_ray.spectral.registry import locate
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Extent:
+    """Where a scene lies in its cube: from column 0 on.
+
+    Attributes:
+        top: Its first row.
+        height: Its rows.
+        width: Its columns.
+    """
+
+    top: int
+    height: int
+    width: int
+
+    @property
+    def bottom(self) -> int:
+        """The row after its last."""
+        return self.top + self.height
+
+    @property
+    def rows(self) -> slice:
+        """Its rows."""
+        return slice(self.top, self.bottom)
+
+
+class Cube(Protocol):
+    """A cube that is read window by window: of one file, or a mosaic of several.
+
+    Small and picklable: every process that reads it opens the files itself.
+    """
+
+    @property
+    def path(self) -> str:
+        """Where it lies."""
+
+    @property
+    def file_shape(self) -> tuple[int, int, int]:
+        """(H, W, B) with all bands of the file."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, B) with the kept bands only."""
+
+    @property
+    def band_indices(self) -> tuple[int, ...]:
+        """Kept bands as numbered in the file, 0-based, in the order `read` returns them."""
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """The scenes in it, from top to bottom."""
+
+    def extent_at(self, row: int) -> Extent:
+        """The scene that holds a row."""
+
+    def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
+        """A copy of a window (h, w, B); invalid values are NaN."""
+
+    def expect(self, rows: slice, cols: slice) -> None:
+        """Have the system fetch a window from the disk: it will be read soon."""
+
+    def select(self, bands: Iterable[int]) -> Self:
+        """The same cube with only these bands, numbered as in the file, in this order."""
+
+    def drop(self, bands: Iterable[int]) -> Self:
+        """The same cube without these bands, numbered as in the file."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class FileCube:
+    """A cube in one file. Small and picklable: every process that reads it maps the file itself.
+
+    Attributes:
+        path: The file, absolute.
+        key: Variable in the file; "" where it holds one array.
+        file_shape: (H, W, B) in the file.
+        bands: Kept bands as numbered in the file, 0-based; None keeps all.
+        nodata: Value that stands for "not measured", or None.
+        registered: Name in the registry, where a machine without ``path`` looks; or None.
+    """
+
+    path: str
+    key: str
+    file_shape: tuple[int, int, int]
+    bands: tuple[int, ...] | None = None
+    nodata: float | None = None
+    registered: str | None = None
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, B) with the kept bands only."""
+        return (*self.file_shape[:2], len(self.band_indices))
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """The one scene."""
+        return (self.extent_at(0),)
+
+    def extent_at(self, row: int) -> Extent:
+        """The one scene, which holds every row."""
+        del row
+        return Extent(top=0, height=self.file_shape[0], width=self.file_shape[1])
+
+    @property
+    def band_indices(self) -> tuple[int, ...]:
+        """Kept bands as numbered in the file, 0-based, in the order `read` returns them."""
+        return tuple(range(self.file_shape[2])) if self.bands is None else self.bands
+
+    def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
+        """Read a window; only its part of the file is touched.
+
+        Args:
+            rows: Rows of the scene.
+            cols: Columns of the scene.
+
+        Returns:
+            A copy (h, w, B); nodata, infinite and too large values are NaN.
+
+        Raises:
+            SceneError: The file is not on this machine.
+        """
+        mapped = map_array(FileStamp.of(self._place()), self.key)
+        raw = mapped[rows, cols]
+        if self.bands is not None:
+            raw = raw[:, :, list(self.bands)]
+        with np.errstate(over="ignore"):  # float64 beyond float32: infinite, so NaN below
+            values = np.array(raw, dtype=np.float32, order="C")
+        if raw.dtype.kind == "f":
+            values[~np.isfinite(values)] = np.nan
+        if self.nodata is not None:
+            values[raw == self.nodata] = np.nan
+        forget(mapped)
+        return values
+
+    def expect(self, rows: slice, cols: slice) -> None:
+        """See `Cube.expect`."""
+        read_ahead(map_array(FileStamp.of(self._place()), self.key), rows, cols)
+
+    def select(self, bands: Iterable[int]) -> FileCube:
+        """The same cube with only these bands, numbered as in the file, in this order.
+
+        Raises:
+            SceneError: A band is not in the file.
+        """
+        chosen = tuple(int(band) for band in bands)
+        unknown = [band for band in chosen if not 0 <= band < self.file_shape[2]]
+        if unknown or not chosen:
+            raise SceneError(f"bands {unknown}: the file has bands 0 to {self.file_shape[2] - 1}")
+        return replace(self, bands=chosen)
+
+    def drop(self, bands: Iterable[int]) -> FileCube:
+        """The same cube without these bands, numbered as in the file."""
+        dropped = set(bands)
+        return self.select(band for band in self.band_indices if band not in dropped)
+
+    def _place(self) -> Path:
+        path = Path(self.path)
+        if path.is_file():
+            return path
+        if self.registered is not None:
+            return locate(self.registered)[0]
+        raise SceneError(
+            f"{path} is not on machine {platform.node()}; put the scene on storage that every "
+            "node mounts at the same place"
+        )

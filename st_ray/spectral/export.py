@@ -1,0 +1,268 @@
+"""Patches as Parquet files, for people who want to keep them, and the way back to a tile stack.
+
+A row is a labelled pixel: where it lies, its part of the split, its class, and its patch in
+columns of a few components each, so that an early stage of a curriculum reads fewer columns. The
+columns are Arrow's fixed-shape tensors (S, S, g), which any Arrow reader opens.
+
+Read back, each patch is a tile of one pixel with a halo: a `TileStack` like any other, only
+larger, for neighbours no longer share their surroundings.
+
+Shape letters: N pixels, S patch side, K components, g components of a column.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from itertools import pairwise
+from pathlib import PurePosixPath
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+from pyarrow import fs
+
+from st_ray.errors import OutputError, SceneError
+from st_ray.spectral.ingest import StackPlan
+from st_ray.spectral.patches import Samples, TileStack, extract_patches
+from st_ray.spectral.tiles import Tile
+
+_CARD = "patches.json"
+_FORMAT = 1
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PatchCard:
+    """What a folder of patches holds.
+
+    Attributes:
+        patch_size: S, pixels on a side.
+        groups: Components of each column, (first, last + 1).
+        made_of: What decided the values: settings and digests, by name.
+        rows: Labelled pixels N.
+    """
+
+    patch_size: int
+    groups: tuple[tuple[int, int], ...]
+    made_of: Mapping[str, Any]
+    rows: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class ExportTiles:
+    """Write the patches of a block of tiles as one file; the raster is the parts of the split.
+
+    Attributes:
+        plan: What the stack is made of.
+        labels: (H, W) class ids.
+        classes: Sorted class ids.
+        card: What is written.
+        folder: A path or any URI that pyarrow knows (s3://, gs://, file://).
+    """
+
+    plan: StackPlan
+    labels: NDArray[np.int32]
+    classes: tuple[int, ...]
+    card: PatchCard
+    folder: str
+
+    def __call__(
+        self, tiles: Sequence[Tile], parts_Tss: Sequence[NDArray[np.generic]]
+    ) -> dict[str, NDArray[np.generic]]:
+        """Column "rows" (1,): how many were written."""
+        tables = [
+            self._table(tile, np.asarray(parts_ss)[: tile.height, : tile.width])
+            for tile, parts_ss in zip(tiles, parts_Tss, strict=True)
+        ]
+        table = pa.concat_tables([table for table in tables if table is not None] or [_nothing()])
+        if table.num_rows:
+            system, place = _open(self.folder)
+            path = str(place / f"part-{min(tile.index for tile in tiles):08d}.parquet")
+            with _writing(self.folder):
+                pq.write_table(table, path, filesystem=system, compression="zstd")
+        return {"rows": np.array([table.num_rows])}
+
+    def _table(self, tile: Tile, parts_hw: NDArray[np.generic]) -> pa.Table | None:
+        rows_N, cols_N = np.nonzero(parts_hw)
+        if len(rows_N) == 0:
+            return None
+        plan = self.plan
+        stack = TileStack(values_REK=plan.project(tile), halo=plan.halo)
+        centres_N2 = np.stack([rows_N, cols_N], axis=1)
+        patches_NKSS = extract_patches(stack, centres_N2, self.card.patch_size)
+        ids_N = self.labels[tile.row + rows_N, tile.col + cols_N]
+        columns = {
+            "row": pa.array((tile.row + rows_N).astype(np.int32)),
+            "col": pa.array((tile.col + cols_N).astype(np.int32)),
+            "part": pa.array(parts_hw[rows_N, cols_N].astype(np.uint8)),
+            "target": pa.array(np.searchsorted(self.classes, ids_N).astype(np.int16)),
+        }
+        for first, last in self.card.groups:
+            values = np.ascontiguousarray(patches_NKSS[:, first:last].transpose(0, 2, 3, 1))
+            columns[_column(first, last)] = pa.FixedShapeTensorArray.from_numpy_ndarray(values)
+        return pa.table(columns)
+
+
+def component_groups(stages: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Columns such that every stage reads whole ones: cut where a stage's components end.
+
+    Args:
+        stages: Components of each stage of a curriculum.
+    """
+    cuts = sorted({0, *stages})
+    return tuple(pairwise(cuts))
+
+
+def make_folder(folder: str) -> None:
+    """See that a folder for patches is there.
+
+    Raises:
+        OutputError: It cannot be opened or made.
+    """
+    system, place = _open(folder)
+    with _writing(folder):
+        system.create_dir(str(place), recursive=True)
+
+
+def clear_patches(folder: str) -> None:
+    """Remove the patches of a folder.
+
+    Raises:
+        OutputError: It cannot be written to.
+    """
+    system, place = _open(folder)
+    with _writing(folder):
+        names = [str(place / _CARD), *_files(system, place)]  # without a card none are whole
+        for item in system.get_file_info(names):
+            if item.type == fs.FileType.File:
+                system.delete_file(item.path)
+
+
+def write_card(card: PatchCard, folder: str) -> None:
+    """Write what the folder holds, last: a folder with a card is whole.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    system, place = _open(folder)
+    text = json.dumps({**asdict(card), "format": _FORMAT}, indent=1) + "\n"
+    with _writing(folder), system.open_output_stream(str(place / _CARD)) as file:
+        file.write(text.encode())
+
+
+def read_card(folder: str) -> PatchCard:
+    """What a folder holds.
+
+    Raises:
+        SceneError: It is no folder of patches, or its writing did not end.
+    """
+    system, place = _open(folder)
+    try:
+        with system.open_input_stream(str(place / _CARD)) as file:
+            table = json.loads(file.read())
+        if table.pop("format") != _FORMAT:
+            raise SceneError(f"{folder} was written by another version; write it anew")
+        return PatchCard(**{**table, "groups": tuple(tuple(group) for group in table["groups"])})
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        raise SceneError(
+            f"{folder} holds no patches: {_CARD} is missing or damaged; write them with "
+            "st-ray prepare"
+        ) from None
+
+
+def read_patches(
+    folder: str, card: PatchCard, *, components: int, patch_size: int
+) -> tuple[TileStack, dict[int, Samples]]:
+    """Patches of a folder as a stack, and its samples by part of the split.
+
+    Only the columns that hold the asked components are read.
+
+    Args:
+        folder: Where they are.
+        card: Its card.
+        components: Of the largest stage.
+        patch_size: Of the largest stage; the centres of the patches are kept.
+
+    Raises:
+        SceneError: The folder holds fewer components or smaller patches, or is damaged.
+    """
+    held = max(last for _, last in card.groups)
+    if components > held or patch_size > card.patch_size:
+        raise SceneError(
+            f"{folder} holds {held} components of {card.patch_size}x{card.patch_size} pixels, the "
+            f"curriculum asks for {components} of {patch_size}x{patch_size}; write it anew"
+        )
+    groups = [group for group in card.groups if group[0] < components]
+    system, place = _open(folder)
+    names = ["row", "col", "part", "target", *(_column(*group) for group in groups)]
+    try:
+        table = pa.concat_tables(
+            [
+                pq.read_table(path, columns=names, filesystem=system)
+                for path in _files(system, place)
+            ]
+        )
+    except (OSError, pa.ArrowException) as problem:
+        raise SceneError(f"cannot read {folder}: {problem}; write it anew") from None
+    if table.num_rows != card.rows:
+        raise SceneError(
+            f"{folder} holds {table.num_rows} patches where {_CARD} tells of {card.rows}; write it "
+            "anew, from a cluster to storage that all nodes share"
+        )
+    order_N = np.lexsort((table["col"].to_numpy(), table["row"].to_numpy()))
+    edge = card.patch_size - (trim := (card.patch_size - patch_size) // 2) * 2
+    inner = slice(trim, trim + edge)
+    values_NSSK = np.empty((len(order_N), edge, edge, components), np.float32)
+    for first, last in groups:
+        column = table[_column(first, last)].combine_chunks()
+        if isinstance(column, pa.ChunkedArray):
+            column = column.chunk(0)
+        last = min(last, components)
+        values = column.to_numpy_ndarray()[:, inner, inner, : last - first]
+        values_NSSK[..., first:last] = values[order_N]
+    stack = TileStack(values_REK=values_NSSK.reshape(-1, edge, components), halo=edge // 2)
+    part_N = table["part"].to_numpy()[order_N]
+    target_N = table["target"].to_numpy()[order_N].astype(np.int64)
+    samples = {}
+    for part in np.unique(part_N).tolist():
+        position_M = np.flatnonzero(part_N == part)
+        centres_M2 = np.stack([position_M * edge, np.zeros_like(position_M)], axis=1)
+        samples[part] = Samples(centres_N2=centres_M2, targets_N=target_N[position_M])
+    return stack, samples
+
+
+def _column(first: int, last: int) -> str:
+    return f"components_{first:03d}_{last:03d}"
+
+
+def _nothing() -> pa.Table:
+    return pa.table({"row": pa.array([], pa.int32())})
+
+
+def _files(system: fs.FileSystem, place: PurePosixPath) -> list[str]:
+    found = system.get_file_info(fs.FileSelector(str(place)))
+    return sorted(item.path for item in found if item.path.endswith(".parquet"))
+
+
+@contextmanager
+def _writing(folder: str) -> Iterator[None]:
+    """Around writing to a folder of any file system: its errors in one line."""
+    try:
+        yield
+    except (OSError, pa.ArrowException) as problem:
+        raise OutputError(f"cannot write {folder}: {problem}") from None
+
+
+def _open(folder: str) -> tuple[fs.FileSystem, PurePosixPath]:
+    """The file system of a path or URI, and the path in it."""
+    try:
+        system, path = (
+            fs.FileSystem.from_uri(folder) if "://" in folder else (fs.LocalFileSystem(), folder)
+        )
+    except (OSError, pa.ArrowInvalid) as problem:
+        raise OutputError(f"cannot open {folder}: {problem}") from None
+    return system, PurePosixPath(path)

@@ -1,0 +1,184 @@
+"""Several scenes of the same bands as one: their pixels one below the other, with space between.
+
+What is cut, split, measured and drawn is one tall scene; a tile never holds pixels of two scenes,
+and what lies beyond a scene's border is mirrored there, as it is for a scene alone.
+"""
+
+from __future__ import annotations
+
+import glob
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from st_ray.errors import SceneError
+from st_ray.spectral.cube import Cube, Extent, FileCube
+
+# Rows between two scenes at least: a guard band as wide as this crosses no border. (No patch does:
+# what lies beyond a scene's border is mirrored.)
+_APART = 64
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class MosaicCube:
+    """The cubes of several scenes.
+
+    Attributes:
+        parts: Their cubes, with the same bands.
+        tops: First row of each in the mosaic, ascending.
+        width: Columns of the widest.
+    """
+
+    parts: tuple[FileCube, ...]
+    tops: tuple[int, ...]
+    width: int
+
+    @property
+    def path(self) -> str:
+        """The scenes' common folder."""
+        return str(Path(self.parts[0].path).parent)
+
+    @property
+    def file_shape(self) -> tuple[int, int, int]:
+        """(H, W, B): down to the last scene's last row, as wide as the widest, all bands."""
+        return (
+            self.tops[-1] + self.parts[-1].file_shape[0],
+            self.width,
+            self.parts[0].file_shape[2],
+        )
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """(H, W, B) with the kept bands only."""
+        return (*self.file_shape[:2], len(self.band_indices))
+
+    @property
+    def band_indices(self) -> tuple[int, ...]:
+        """Kept bands as numbered in the files, 0-based."""
+        return self.parts[0].band_indices
+
+    @property
+    def extents(self) -> tuple[Extent, ...]:
+        """Where each scene lies."""
+        return tuple(self.extent_at(top) for top in self.tops)
+
+    def extent_at(self, row: int) -> Extent:
+        """The scene that holds a row, or the last above it."""
+        which = bisect_right(self.tops, row) - 1
+        height, width, _ = self.parts[which].file_shape
+        return Extent(top=self.tops[which], height=height, width=width)
+
+    def read(self, rows: slice, cols: slice) -> NDArray[np.float32]:
+        """Read a window (h, w, B); NaN between the scenes."""
+        height, width, bands = self.shape
+        rows, cols = (slice(*span.indices(size)) for span, size in ((rows, height), (cols, width)))
+        out = np.full((rows.stop - rows.start, cols.stop - cols.start, bands), np.nan, np.float32)
+        for part, own, here, columns in self._parts_of(rows, cols):
+            out[here, : columns.stop - columns.start] = part.read(own, columns)
+        return out
+
+    def expect(self, rows: slice, cols: slice) -> None:
+        """See `Cube.expect`."""
+        for part, own, _, columns in self._parts_of(rows, cols):
+            part.expect(own, columns)
+
+    def _parts_of(self, rows: slice, cols: slice) -> Iterator[tuple[FileCube, slice, slice, slice]]:
+        """Scenes that a window meets: rows and columns of each, and its rows of the window."""
+        which = max(0, bisect_right(self.tops, rows.start) - 1)
+        while which < len(self.tops) and self.tops[which] < rows.stop:
+            part, extent = self.parts[which], self.extent_at(self.tops[which])
+            which += 1
+            first, last = max(rows.start, extent.top), min(rows.stop, extent.bottom)
+            right = min(cols.stop, extent.width)
+            if first < last and cols.start < right:
+                own = slice(first - extent.top, last - extent.top)
+                here = slice(first - rows.start, last - rows.start)
+                yield part, own, here, slice(cols.start, right)
+
+    def select(self, bands: Iterable[int]) -> MosaicCube:
+        """The same scenes with only these bands, numbered as in the files.
+
+        Raises:
+            SceneError: A band is not in the files.
+        """
+        chosen = tuple(bands)
+        return replace(self, parts=tuple(part.select(chosen) for part in self.parts))
+
+    def drop(self, bands: Iterable[int]) -> MosaicCube:
+        """The same scenes without these bands."""
+        dropped = set(bands)
+        return self.select(band for band in self.band_indices if band not in dropped)
+
+
+def lay_out(cubes: Sequence[FileCube], align: int) -> Cube:
+    """The mosaic of some cubes; of one, the cube itself.
+
+    Args:
+        cubes: Opened cubes, in their order.
+        align: Each begins at a multiple of so many rows: the side of a tile.
+
+    Raises:
+        SceneError: Their bands differ.
+    """
+    first = cubes[0]
+    if len(cubes) == 1:
+        return first
+    tops, top = [], 0
+    for cube in cubes:
+        if cube.file_shape[2] != first.file_shape[2]:
+            raise SceneError(
+                f"{cube.path} has {cube.file_shape[2]} bands, {first.path} has "
+                f"{first.file_shape[2]}; scenes of one run need the same bands: resample one of "
+                "them to the other's wavelengths first"
+            )
+        tops.append(top)
+        top = -(-(top + cube.file_shape[0] + _APART) // align) * align
+    width = max(cube.file_shape[1] for cube in cubes)
+    return MosaicCube(parts=tuple(cubes), tops=tuple(tops), width=width)
+
+
+def lay_labels(cube: Cube, rasters: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:
+    """The label rasters of a mosaic's scenes in one (H, W); 0 between them."""
+    if len(rasters) == 1:
+        return rasters[0]
+    labels_HW = np.zeros(cube.shape[:2], np.int32)
+    for extent, raster in zip(cube.extents, rasters, strict=True):
+        labels_HW[extent.rows, : extent.width] = raster
+    return labels_HW
+
+
+def match_files(scenes: str, labels: str | None) -> list[tuple[str, str | None]]:
+    """Pairs of scene and label files that two patterns name.
+
+    Args:
+        scenes: A path in which one ``*`` stands for the part that differs, or a plain path.
+        labels: Likewise; its ``*`` is filled with what the scene's stood for. None: the scenes'
+            own files hold the labels.
+
+    Raises:
+        SceneError: No file matches, or a scene has no labels.
+    """
+    if "*" not in scenes:
+        return [(scenes, labels)]
+    if scenes.count("*") > 1 or (labels is not None and labels.count("*") != 1):
+        raise SceneError(
+            f"{scenes!r} with labels {labels!r}: expected one * in each, which stands for what a "
+            "scene and its labels are named after"
+        )
+    head, tail = (part for part in str(Path(scenes).expanduser()).split("*"))
+    pattern = f"{glob.escape(head)}*{glob.escape(tail)}"
+    found = sorted(glob.glob(pattern))  # noqa: PTH207 - Path.glob takes no absolute pattern
+    if not found:
+        raise SceneError(f"no file matches {scenes!r} (in {Path.cwd()})")
+    pairs = []
+    for path in found:
+        name = path[len(head) : len(path) - len(tail)]
+        raster = None if labels is None else str(Path(labels).expanduser()).replace("*", name)
+        if raster is not None and not Path(raster).is_file():
+            raise SceneError(f"{path} has no labels: {raster} is not there")
+        pairs.append((path, raster))
+    return pairs

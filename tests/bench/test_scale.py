@@ -1,0 +1,74 @@
+"""Scenes of several sizes are run and removed; a row is told of each."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from st_ray.bench.scale import with_ratios
+
+
+def test_the_command_writes_a_row_for_each_size(st_ray, tmp_path: Path) -> None:
+    out, folder = tmp_path / "scale.json", tmp_path / "scenes"
+    sizes = ("--gigabytes", "0.0006,0.002", "--bands", 12, "--threads", 1)
+    code, _, error = st_ray("bench", "scale", *sizes, "--folder", folder, "--out", out)
+    assert code == 0, error
+    table = json.loads(out.read_text())
+    small, large = table["rows"]
+    assert large["pixels"] == pytest.approx(0.002e9 / 24, rel=0.02)
+    assert large["gigabytes"] == pytest.approx(0.002, rel=0.02)
+    assert small["seconds"] > 0
+    assert 0.1 < large["peak_rss_gigabytes"] < 4
+    assert set(small["parts"]) == {"start", "statistics", "ingest", "train and report"}
+    assert table["throughput_ratio"] == pytest.approx(
+        large["pixels_per_second"] / large["pixels_per_second"]
+    )
+    assert all(value > 0 for value in small["forecast"].values())
+    assert not list(folder.iterdir())
+    assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_reference_is_the_scene_nearest_two_gigabytes() -> None:
+    rows = [
+        {"gigabytes": size, "pixels_per_second": 100 / size, "peak_rss_gigabytes": size}
+        for size in (0.04, 1.8, 40)
+    ]
+    table = with_ratios({"rows": rows})
+    assert table["reference_gigabytes"] == 1.8
+    assert table["throughput_ratio"] == pytest.approx(1.8 / 40)
+    assert table["memory_growth_gigabytes"] == pytest.approx(39.96)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "message"),
+    [
+        ("0.1,x", "--gigabytes '0.1,x': expected positive numbers with commas"),
+        ("1e9", "has room for"),
+        ("1e-9", "expected at least"),
+    ],
+)
+def test_wrong_sizes_are_one_line(st_ray, tmp_path, sizes, message) -> None:
+    folder = ("--folder", tmp_path / "scenes")
+    code, _, error = st_ray("bench", "scale", "--gigabytes", sizes, *folder)
+    assert code == 2
+    assert message in error
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("scale", "--folder", "file/x"), "cannot write"),
+        (("scale", "--seed", "-1"), "--seed -1: expected at least 0"),
+        (("scale", "--out", "file/x.json"), "cannot write"),
+        (("pca", "--pixels", "1000000000000"), "GB are free; use fewer"),
+        (("patches", "--out", "."), "cannot write"),
+        (("tax", "--rounds", "0"), "--rounds 0: expected at least 1"),
+    ],
+)
+def test_wrong_inputs_of_the_data_planes_benchmarks(st_ray, tmp_path, words, message) -> None:
+    (tmp_path / "file").write_text("")
+    code, _, error = st_ray("bench", *words)
+    assert (code, error.strip().count("\n")) == (2, 0), error
+    assert message in error
