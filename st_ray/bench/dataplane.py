@@ -107,7 +107,7 @@ def tax(
     """What Ray costs: the same run in one process, with one worker and with two."""
     from st_ray.bench.tax import bench_tax
     from st_ray.config import RunSpec, anchor
-    from st_ray.recipe import fill_in
+    from st_ray.recipe import fill_in, settle_recipe
     from st_ray.spectral.scene import SceneSpec
 
     _within("--rounds", rounds, 1)
@@ -115,6 +115,7 @@ def tax(
     spec = RunSpec(
         scene=SceneSpec(name=scene, labels=labels), backbone=backbone, epochs=epochs, map=False
     )
+    settle_recipe(spec, None, None, None)  # an unknown backbone is told before anything runs
     _write(bench_tax(fill_in(anchor(spec)), rounds=rounds, say=_say), Path(out))
 
 

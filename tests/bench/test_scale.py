@@ -65,6 +65,7 @@ def test_wrong_sizes_are_one_line(st_ray, tmp_path, sizes, message) -> None:
         (("pca", "--pixels", "1000000000000"), "GB are free; use fewer"),
         (("patches", "--out", "."), "cannot write"),
         (("tax", "--rounds", "0"), "--rounds 0: expected at least 1"),
+        (("tax", "--backbone", "nope"), "unknown backbone 'nope'; known: cnn1d"),
     ],
 )
 def test_wrong_inputs_of_the_data_planes_benchmarks(st_ray, tmp_path, words, message) -> None:
