@@ -110,4 +110,5 @@ def test_a_job_script_is_thin_and_shows_its_help(script: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0
-    assert {"train": "--workers", "bench": "training"}[script.stem] in done.stdout
+    shown = {"train": "--workers", "bench": "training", "prepare": "--out"}
+    assert shown[script.stem] in done.stdout
