@@ -104,7 +104,7 @@ class Machines:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rates:
-    """What was measured, seconds on one core.
+    """What was measured, in seconds; on one core, where several share the work.
 
     Attributes:
         survey: Of a pixel: reading, from a file in memory, and finding bad bands.
@@ -219,7 +219,7 @@ def calibrate(
     sample: Callable[[int, int, bool], float],
     rounds: int = 3,
 ) -> Rates:
-    """Measure the rates on this machine, on one thread, in some seconds.
+    """Measure the rates on this machine, on the threads of this process, in some seconds.
 
     Args:
         work: Its bands, halo and stages.

@@ -139,13 +139,8 @@ def _worker(config: dict[str, Any]) -> None:
     job = config["job"]
     try:
         with ExitStack() as held:
-            failure, stack = None, None
-            try:
-                stack = held.enter_context(hold(data, job, peers.rank, memory))
-            except StRayError as error:  # of this worker only, such as a full disk
-                failure = error
-            peers.fail_together(failure)
-            assert stack is not None
+            # One may fail where others do not, for instance on a full disk.
+            stack = peers.on_all(lambda: held.enter_context(hold(data, job, peers.rank, memory)))
             fit(job, stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)
     except StRayError as error:
         if peers.rank == 0:

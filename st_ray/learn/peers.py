@@ -9,7 +9,7 @@ import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 import torch.distributed as dist
@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from st_ray.errors import StRayError
 from st_ray.learn.mailbox import TYPES, Mailbox
 
+Result = TypeVar("Result")
 _SYNC_BUFFERS = ("forward_sync_buffers", "broadcast_buffers")
 
 
@@ -96,26 +97,27 @@ class Peers:
         Raises:
             StRayError: On every worker, if the act raised one: nobody is left waiting.
         """
-        failure: StRayError | None = None
-        if self.rank == 0:
-            try:
-                act()
-            except StRayError as error:
-                failure = error
-        self.fail_together(failure)
+        self.on_all(act if self.rank == 0 else lambda: None)
 
-    def fail_together(self, failure: StRayError | None) -> None:
-        """Tell the others what this worker failed with, if it did; every worker calls this.
+    def on_all(self, act: Callable[[], Result]) -> Result:
+        """Act on every worker, and go on if none has failed; every worker calls this.
 
         Raises:
-            StRayError: On every worker, the first that any failed with: nobody is left waiting.
+            StRayError: On every worker, the first that any raised: nobody is left waiting.
         """
+        results: list[Result] = []
+        failure: StRayError | None = None
+        try:
+            results.append(act())
+        except StRayError as error:
+            failure = error
         failures: list[StRayError | None] = [failure] * self.world
         if self.world > 1:
             dist.all_gather_object(failures, failure)
         for first in failures:
             if first is not None:
                 raise first
+        return results[0]
 
 
 def _fits(tensor: Tensor) -> bool:

@@ -143,9 +143,13 @@ def failure(peers: Peers) -> str:
 
 def own_failure(peers: Peers) -> str:
     """What a worker hears when the last fails on its own."""
-    mine = OutputError("disk full") if peers.rank == peers.world - 1 else None
+
+    def fail_on_last() -> None:
+        if peers.rank == peers.world - 1:
+            raise OutputError("disk full")
+
     try:
-        peers.fail_together(mine)
+        peers.on_all(fail_on_last)
     except OutputError as error:
         return str(error)
     return "nothing"
