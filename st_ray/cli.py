@@ -18,6 +18,7 @@ from st_ray.bench.command import bench
 from st_ray.errors import StRayError
 from st_ray.lists import backbones, curricula, scenes, screen
 from st_ray.options import Assignments, Config, Verbose, option, settle_spec
+from st_ray.search.command import search
 
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
@@ -243,7 +244,7 @@ def prepare(
     )
 
 
-for command in (plan, scenes, backbones, curricula):
+for command in (search, plan, scenes, backbones, curricula):
     app.command()(command)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -12,7 +13,7 @@ import torch
 from st_ray.config import RunSpec
 from st_ray.errors import SceneError, SpecError
 from st_ray.learn.backbones import backbones, build_backbone, check_backbone
-from st_ray.learn.curriculum import PlannedStage
+from st_ray.learn.curriculum import PlannedStage, load_curriculum
 from st_ray.learn.identity import identity
 from st_ray.learn.job import BuildModel
 from st_ray.learn.objectives import (
@@ -51,15 +52,25 @@ class Recipe:
 
 
 def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
-    """The spec with what it leaves to the backbone: T0, whitening and learning rate.
+    """The spec with what it leaves to a curriculum file, or else to the backbone.
+
+    That is the whitening and the learning rate, and to the backbone T0 too.
 
     Args:
         spec: Possibly with None in these.
         brought: Whether the caller brings the backbone, and `spec.backbone` only names it.
+
+    Raises:
+        SpecError: There is no such curriculum file, or it is not valid.
     """
     entry = None if brought else backbones().get(spec.backbone)
     whitening = entry.whitening if entry else spec.basis.exponent
     rate = entry.learning_rate if entry else spec.train.peak_rate
+    open_ones = (spec.basis.whitening, spec.train.learning_rate)
+    if None in open_ones and spec.curriculum.endswith(".toml"):
+        own = load_curriculum(Path(spec.curriculum))
+        whitening = whitening if own.whitening is None else own.whitening
+        rate = rate if own.learning_rate is None else own.learning_rate
     if spec.epochs is None:
         spec = replace(spec, epochs=entry.full_epochs if entry else spec.full_epochs)
     if spec.basis.whitening is None:

@@ -14,6 +14,7 @@ from st_ray.bench.search import FIRST_LENGTH
 from st_ray.config import RunSpec, assign, flatten, spec_from_table, spec_to_table
 from st_ray.errors import SpecError
 from st_ray.learn.backbones import backbone_entry
+from st_ray.learn.curriculum import Curriculum
 from st_ray.recipe import fill_in
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import DRAWN
@@ -151,10 +152,17 @@ def cell_key(kind: str, plan: ArmPlan, spec: RunSpec, digests: Mapping[str, str]
             **settings,
             **digests,
             "kind": kind,
-            "curriculum": asdict(plan.curriculum),
+            "curriculum": _plain(plan.curriculum),
             "format": FORMAT,
         }
     )
+
+
+def _plain(curriculum: Curriculum) -> dict[str, Any]:
+    """Its fields, without those that were added since the first cells and say nothing."""
+    added = ("learning_rate", "whitening")
+    table = asdict(curriculum)
+    return {name: table[name] for name in table if name not in added or table[name] is not None}
 
 
 def scene_digest(scene: Scene) -> str:

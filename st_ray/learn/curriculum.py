@@ -60,14 +60,22 @@ class Curriculum:
             (standardised raw bands; then every stage sees all of them) or "groups" (means of so
             many runs of neighbouring bands, standardised; then every stage sees equally many, for
             coarse groups are no part of fine ones).
+        learning_rate: Peak, unless the run says otherwise; None leaves it to the backbone.
+        whitening: Exponent, likewise.
     """
 
     name: str
     stages: tuple[Stage, ...]
     beta: float = 1.0
     axis: Axis = "components"
+    learning_rate: float | None = None
+    whitening: float | None = None
 
     def __post_init__(self) -> None:
+        if self.learning_rate is not None and not 0.0 < self.learning_rate < float("inf"):
+            raise SpecError(f"learning_rate={self.learning_rate}: expected a positive number")
+        if self.whitening is not None and not 0.0 <= self.whitening <= 0.5:
+            raise SpecError(f"whitening={self.whitening}: expected an exponent from 0 to 0.5")
         if not self.stages:
             raise SpecError(f"curriculum {self.name!r} has no stage; give at least one")
         check_beta(self.beta)
@@ -211,8 +219,8 @@ def load_curriculum(path: Path) -> Curriculum:
         raise SpecError(f"cannot read curriculum {path}: {error}") from None
     except (TypeError, AttributeError, ValueError) as error:
         raise SpecError(
-            f"{path} is not a curriculum ({error}); expected name, beta, axis and [[stage]] tables "
-            "with components, patch_size, share, batch_size"
+            f"{path} is not a curriculum ({error}); expected name, beta, axis, learning_rate, "
+            "whitening and [[stage]] tables with components, patch_size, share, batch_size"
         ) from None
 
 
@@ -226,6 +234,8 @@ def save_curriculum(curriculum: Curriculum, path: Path) -> None:
         }
         for stage in curriculum.stages
     ]
-    table = {"name": curriculum.name, "beta": curriculum.beta, "axis": curriculum.axis}
+    names = ("name", "beta", "axis", "learning_rate", "whitening")
+    given = {name: getattr(curriculum, name) for name in names}
+    table = {name: value for name, value in given.items() if value is not None}
     with replacing(path) as file:
         tomli_w.dump({**table, "stage": stages}, file)

@@ -93,7 +93,8 @@ class _Learner:
         job = self.job
 
         def factor_at(progress: float) -> float:
-            return schedule((epoch + progress) / job.epochs, job.train.warmup, job.train.schedule)
+            done = job.progress(epoch + progress)
+            return schedule(done, job.train.warmup, job.train.schedule)
 
         seed_everything(job.seed, epoch + 1)
         order = epoch_order(job.train_samples.targets_N, job.train.class_floor, job.seed, epoch)

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
 from torch import nn
 
 from st_ray.errors import SpecError
@@ -86,6 +87,8 @@ class Job:
         train_samples: Training part.
         validation_samples: Validation part, scored after every epoch.
         test_samples: Test part, scored once at the end.
+        clock: Share of the budget that is done before each epoch and after the last, E + 1 values,
+            which the learning rate follows; None: epochs count alike.
         shards: Tiles of the stack at which each worker's own begin and end, W + 1 positions; None:
             every worker holds the whole stack.
     """
@@ -103,12 +106,19 @@ class Job:
     train_samples: Samples
     validation_samples: Samples
     test_samples: Samples
+    clock: tuple[float, ...] | None = None
     shards: tuple[int, ...] | None = None
 
     @property
     def epochs(self) -> int:
         """Epochs of all stages."""
         return sum(stage.epochs for stage in self.stages)
+
+    def progress(self, epoch: float) -> float:
+        """Share of the budget that is done after so many epochs, and parts of one."""
+        if self.clock is None:
+            return epoch / self.epochs
+        return float(np.interp(epoch, range(self.epochs + 1), self.clock))
 
     def stage_of(self, epoch: int) -> int:
         """Which stage a 0-based epoch belongs to."""

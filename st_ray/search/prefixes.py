@@ -1,0 +1,116 @@
+"""The common beginnings of schedules, trained once: checkpoints by what was trained so far."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from st_ray.errors import OutputError
+from st_ray.learn.drafts import drafting
+from st_ray.search.schedule import Schedule, key_of
+
+# Another trial trains the same beginning meanwhile; after that long it is given up on.
+_PATIENCE_S = 3600.0
+_POSITION = "position.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Prefixes:
+    """Checkpoints in a folder that all trials of a search reach.
+
+    Attributes:
+        folder: Where they lie, by key.
+        facts: What decides a training apart from its schedule; plain.
+    """
+
+    folder: Path
+    facts: str
+
+    def key(self, schedule: Schedule, seed: int, epochs: int) -> str:
+        """Of what is trained after so many epochs of a schedule."""
+        decided = (schedule.axis, schedule.learning_rate, schedule.whitening, seed)
+        return key_of([self.facts, decided, schedule.trace()[:epochs]])
+
+    def ends(self, schedule: Schedule) -> tuple[int, ...]:
+        """The epochs after which a checkpoint is worth keeping: the ends of all stages but one."""
+        return tuple(accumulate(leg.epochs for leg in schedule.legs))[:-1]
+
+    def longest(self, schedule: Schedule, seed: int) -> tuple[int, Path] | None:
+        """The longest beginning of a schedule that is kept: its epochs, and where."""
+        for epochs in range(schedule.epochs - 1, 0, -1):
+            held = self._place(schedule, seed, epochs)
+            if held.is_dir():
+                return epochs, held
+        return None
+
+    def lend(self, held: Path, checkpoints: Path, epochs: int, fingerprint: str) -> None:
+        """Make a kept checkpoint the newest of a run.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        with drafting(checkpoints / f"epoch_{epochs:05d}") as draft:
+            shutil.copytree(held, draft, dirs_exist_ok=True)
+            table = json.loads((held / _POSITION).read_text(encoding="utf-8"))
+            table["fingerprint"] = fingerprint
+            (draft / _POSITION).write_text(json.dumps(table), encoding="utf-8")
+
+    def keep(self, schedule: Schedule, seed: int, epochs: int, checkpoints: Path) -> None:
+        """Copy a run's checkpoint of that many epochs.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        final = self._place(schedule, seed, epochs)
+        if final.is_dir():
+            return
+        try:
+            with drafting(final) as draft:
+                source = checkpoints / f"epoch_{epochs:05d}"
+                shutil.copytree(source, draft, dirs_exist_ok=True)
+        except OutputError:  # another trial may have kept the same meanwhile
+            if not final.is_dir():
+                raise
+
+    @contextmanager
+    def claim(self, schedule: Schedule, seed: int) -> Iterator[Callable[[], None]]:
+        """Wait while another trial trains what this schedule begins with.
+
+        Where locks do not work, or after an hour, both train it.
+
+        Yields:
+            To be called once that beginning is kept, or is not going to be.
+        """
+        found = self.longest(schedule, seed)
+        done = found[0] if found else 0
+        coming = next((end for end in self.ends(schedule) if end > done), None)
+        if coming is None:
+            yield _nothing
+            return
+        place = self._place(schedule, seed, coming)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(place.with_name("lock"), thread_local=False)
+        try:
+            lock.acquire(timeout=_PATIENCE_S)
+        except (Timeout, NotImplementedError):  # the latter: a file system without locks
+            yield _nothing
+            return
+        try:
+            yield lock.release
+        finally:
+            lock.release()
+
+    def _place(self, schedule: Schedule, seed: int, epochs: int) -> Path:
+        """A folder that is whole if it is there; beside it nothing but its lock."""
+        return self.folder / self.key(schedule, seed, epochs) / "checkpoint"
+
+
+def _nothing() -> None:
+    """Release what was not locked."""

@@ -1,0 +1,293 @@
+"""A whole search: control, method, finals, confirmation; resumable at every trial."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import torch
+
+from st_ray.bench.ledger import Ledger, Row
+from st_ray.compose import installed_versions
+from st_ray.engine import open_engine, usable_cores
+from st_ray.errors import SpecError, TrainingError
+from st_ray.learn.curriculum import save_curriculum
+from st_ray.learn.fit import Listen, fit
+from st_ray.learn.job import Job
+from st_ray.learn.peers import Peers
+from st_ray.output import RunFolder
+from st_ray.search.choose import answers, averaged, front, ranked, saving
+from st_ray.search.confirm import compare, confirm
+from st_ray.search.constrained import Backward, Forward
+from st_ray.search.course import Asked, Course, Rules, row_score
+from st_ray.search.ground import Field, open_field
+from st_ray.search.methods import Draw, Goal, Listed, Method, Sampled, grid_draws, random_draws
+from st_ray.search.schedule import Schedule
+from st_ray.search.spec import SearchSpec
+from st_ray.search.trial import Ground, Trial, run_trial
+from st_ray.search.write import write_search
+from st_ray.spectral.patches import TileStack
+
+Say = Callable[[str], None]
+Device = Literal["cpu", "cuda"]
+MakeTrial = Callable[[Asked], Trial]
+FOUND_FILE = "found.toml"
+
+
+class Runner(Protocol):
+    """Where trials are trained."""
+
+    def __call__(self, course: Course, make: MakeTrial, ground: Ground) -> None:
+        """Train what the course hands out, until it is over."""
+
+
+def run_search(spec: SearchSpec, say: Say = print, *, verbose: bool = False) -> dict[str, Any]:
+    """Search, and write search.json, search.html and found.toml to `spec.out`.
+
+    Called again after it was cut off, it goes on where it was.
+
+    Returns:
+        The content of search.json.
+
+    Raises:
+        StRayError: Bad input, in one line.
+    """
+    folder = Path(spec.out).absolute()
+    with RunFolder(folder):
+        ledger = Ledger(folder)
+        cluster = spec.base.cluster
+        # A trial's process has a thread unless told otherwise, so that trials run side by side.
+        cluster = replace(cluster, threads=max(1, cluster.threads))
+        with open_engine(cluster, verbose=verbose) as engine:
+            settled = replace(spec, base=replace(spec.base, cluster=cluster))
+            field = open_field(settled, engine, ledger, folder)
+            search = _Search(settled, field, ledger, engine.device, say)
+            search.run()
+        return search.finish(folder)
+
+
+@dataclass(slots=True)
+class _Search:
+    spec: SearchSpec
+    field: Field
+    ledger: Ledger
+    device: Device
+    say: Say
+    rows: list[Row] | None = None
+    finals: list[Row] | None = None
+    goal: Goal | None = None
+    late: bool = False
+    until: float = math.inf
+
+    def run(self) -> None:
+        """All trials."""
+        spec, field = self.spec, self.field
+        if spec.max_hours is not None:
+            self.until = time.time() + 3600.0 * spec.max_hours
+        control = self._course(Listed([Draw(schedule=field.control, why="default")]), early=False)
+        if not control or control[0]["state"] == "failed":
+            why = control[0]["error"] if control else "the time was over"
+            raise TrainingError(f"the curriculum 'default' could not be trained: {why}")
+        reached = row_score(control[0], spec.score)
+        floor = reached if spec.floor is None else spec.floor
+        self.goal = Goal(kind=spec.goal, floor=floor, unit=field.unit)
+        method = make_method(spec, field, self.goal, self._abreast())
+        self.rows = control + self._course(method, start=1, early=spec.early)
+        self._finals()
+
+    def _finals(self) -> None:
+        """Train the best again with other seeds, and "default" with them."""
+        spec, rows, goal = self.spec, self.rows, self.goal
+        assert rows is not None
+        assert goal is not None
+        chosen = ranked(answers(rows, spec.score), goal, spec.score, self.budget)[: spec.finalists]
+        schedules = [Schedule.of_table(row["schedule"]) for row in chosen]
+        schedules = list(dict.fromkeys([self.field.control, *schedules]))
+        draws = [
+            Draw(schedule=schedule, again=again, why=f"finals, training {again + 1}")
+            for again in range(1, spec.repeats + 1)
+            for schedule in schedules
+        ]
+        again_rows = self._course(Listed(draws), start=len(rows), early=False)
+        known = set(schedules)
+        first = [row for row in rows if Schedule.of_table(row["schedule"]) in known]
+        first = [row for row in first if not row["probe"]]
+        self.finals = averaged([*_once(first), *again_rows], spec.score)
+        self.rows = [*rows, *again_rows]
+
+    def _course(self, method: Method, *, start: int = 0, early: bool) -> list[Row]:
+        spec, field = self.spec, self.field
+        rules = Rules(
+            facts=field.facts,
+            cost=lambda schedule: schedule.cost(field.ground.epoch_cost),
+            score=spec.score,
+            until=self.until,
+            listen=self._tell,
+        )
+        course = Course(method, self.ledger, rules, start)
+        self._runner(early)(course, partial(self._trial, early), field.ground)
+        self.late |= course.late
+        return course.rows
+
+    def _trial(self, early: bool, asked: Asked) -> Trial:
+        return Trial(
+            number=asked.number,
+            schedule=asked.draw.schedule,
+            seed=self.field.base.seed + asked.draw.again,
+            watched=early,
+            shared=self.spec.share,
+        )
+
+    def _runner(self, early: bool) -> Runner:
+        cluster = self.field.base.cluster
+        if cluster.workers == 0:
+            return partial(run_here, device=self.device)
+        from st_ray.cluster.tuning import run_on_tune
+
+        largest = max(self.field.unit * (self.spec.budget or 1.0), self.field.unit)
+        return partial(
+            run_on_tune,
+            cluster=replace(cluster, device=self.device, workers=cluster.workers or 1),
+            abreast=self._abreast(),
+            longest=largest if early else None,
+        )
+
+    def _abreast(self) -> int:
+        """Trials at a time."""
+        cluster = self.field.base.cluster
+        if cluster.workers == 0:
+            return 1
+        if self.spec.concurrency is not None:
+            return self.spec.concurrency
+        from st_ray.cluster.tuning import room_for
+
+        return room_for(cluster, self.device)
+
+    @property
+    def budget(self) -> float:
+        """Predicted seconds that a recommended schedule may take."""
+        return math.inf if self.spec.budget is None else self.spec.budget * self.field.unit
+
+    def _tell(self, row: Row) -> None:
+        words = Schedule.of_table(row["schedule"]).words()
+        if row["state"] == "failed":
+            what = f"failed: {row['error']}"
+        else:
+            reached = row_score(row, self.spec.score)
+            stopped = ", stopped early" if row["state"] == "stopped" else ""
+            cost = row["cost"] / self.field.unit
+            what = f"validation {self.spec.score.upper()} {reached:.2%}, cost {cost:.2f}{stopped}"
+        self.say(f"trial {row['number']:3d}  {words}: {what}")
+
+    def finish(self, folder: Path) -> dict[str, Any]:
+        """Choose, confirm, write."""
+        spec, goal, rows = self.spec, self.goal, self.rows
+        assert goal is not None
+        assert rows is not None
+        winner = self._winner()
+        found = winner.curriculum("found", self.field.base.full_epochs)
+        save_curriculum(found, folder / FOUND_FILE)
+        compared = None
+        if winner != self.field.control and spec.confirm and not self.late:
+            seeds = [self.field.base.seed + 1 + at for at in range(spec.confirm)]
+            schedules = {"winner": winner, "default": self.field.control}
+            jobs = max(1, len(usable_cores()) // max(1, self.field.base.cluster.threads))
+            compared = confirm(
+                self.field.base,
+                schedules,
+                self.ledger,
+                self.field.facts,
+                seeds=seeds,
+                jobs=min(jobs, spec.concurrency or jobs),
+                say=self.say,
+            )
+        done = answers(rows, spec.score)
+        table = {
+            "goal": spec.goal,
+            "floor": goal.floor,
+            "method": spec.method,
+            "score": spec.score,
+            "budget": spec.budget,
+            "seed": self.field.base.seed,
+            "scene": Path(self.field.base.scene.name).stem,
+            "split": Path(self.field.base.split.kind).stem,
+            "backbone": self.field.base.backbone,
+            "full_epochs": self.field.base.full_epochs,
+            "unit_seconds": self.field.unit,
+            "paces": [[k, side, cost] for (k, side), cost in self.field.ground.paces.items()],
+            "configurations_tried": len({str(row["schedule"]) for row in rows}),
+            "complete": not self.late,
+            "trials": rows,
+            "front": [row["number"] for row in front(done, spec.score)],
+            "finals": self.finals,
+            "winner": winner.table(),
+            "winner_cost": winner.cost(self.field.ground.epoch_cost) / self.field.unit,
+            "winner_is_default": winner == self.field.control,
+            "control": self.field.control.table(),
+            "compute": saving(rows),
+            "confirmation": None if compared is None else compare(compared),
+            "found": str(folder / FOUND_FILE),
+            "versions": installed_versions(),
+        }
+        write_search(table, folder)
+        return table
+
+    def _winner(self) -> Schedule:
+        """The best of the finals; "default" where none is better than it."""
+        spec, goal, control = self.spec, self.goal, self.field.control
+        assert goal is not None
+        finals = self.finals or []
+        if spec.goal == "cost" and spec.floor is None:
+            own = [row for row in finals if Schedule.of_table(row["schedule"]) == control]
+            goal = replace(goal, floor=row_score(own[0], spec.score)) if own else goal
+        best = ranked(finals, goal, spec.score, self.budget)
+        return Schedule.of_table(best[0]["schedule"]) if best else control
+
+
+def _once(rows: list[Row]) -> list[Row]:
+    """The first row of each schedule."""
+    first: dict[Schedule, Row] = {}
+    for row in rows:
+        first.setdefault(Schedule.of_table(row["schedule"]), row)
+    return list(first.values())
+
+
+def make_method(spec: SearchSpec, field: Field, goal: Goal, abreast: int) -> Method:
+    """The method by name.
+
+    Raises:
+        SpecError: It needs a package that is not installed, or has nothing to choose from.
+    """
+    space, seed = field.space(spec), field.base.seed
+    if spec.method == "forward":
+        return Forward(space, steps=spec.stages)
+    if spec.method == "backward":
+        return Backward(space, goal, epochs=field.control.epochs, stages=spec.stages)
+    if spec.method == "random":
+        return random_draws(space, spec.trials, seed)
+    if spec.method == "grid":
+        return grid_draws(space, spec.trials, seed)
+    if not space.dimensions:
+        raise SpecError("the search space holds a single schedule; give longer ladders")
+    return Sampled(space, goal, spec.method, trials=spec.trials, batch=abreast, seed=seed)
+
+
+def run_here(course: Course, make: MakeTrial, ground: Ground, device: str) -> None:
+    """Train one trial after another in this process."""
+    while not course.over:
+        asked = course.next()
+        if asked is None:
+            return
+        reports: list[Row] = []
+        run_trial(make(asked), ground, partial(train_here, device), reports.append)
+        course.tell(asked, reports[-1])
+
+
+def train_here(device: str, job: Job, stack: TileStack, listen: Listen) -> None:
+    """Train in this process."""
+    fit(job, stack, peers=Peers(), device=torch.device(device), listen=listen)
