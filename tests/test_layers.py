@@ -23,6 +23,7 @@ LAYERS = [
     ("prepare",),
     ("pipeline", "keep", "planning"),
     ("bench",),
+    ("search",),
     ("lists",),
     ("ahead",),
     ("cli",),

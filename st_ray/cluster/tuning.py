@@ -2,7 +2,7 @@
 
 Tune asks a searcher for the next trial, runs trials as actors, stops those that fall behind, and
 starts one again whose node was lost, which then goes on from its newest checkpoint. What is asked
-next, and what is known, is `st_ray.search.course`'s.
+next, what is known, and what a trial does is the caller's (`st_ray.search`).
 """
 
 from __future__ import annotations
@@ -12,7 +12,8 @@ import shutil
 import uuid
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, Protocol
 
 import ray
 import ray.tune
@@ -20,16 +21,27 @@ from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler
 from ray.tune.search import Searcher
 
 from st_ray.cluster.session import root_cause
-from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
-from st_ray.engine import settle_process
 from st_ray.errors import SpecError, TrainingError
-from st_ray.learn.fit import Listen
-from st_ray.learn.job import Job
-from st_ray.search.course import Asked, Course
-from st_ray.search.run import MakeTrial, train_here
-from st_ray.search.trial import Ground, Trial, run_trial
-from st_ray.spectral.patches import TileStack
+
+Row = dict[str, Any]
+# (trial, what all share, report): train, and report plain numbers.
+Work = Callable[[Any, Any, Callable[[Row], None]], None]
+
+
+class AskTell(Protocol):
+    """Hands out what is to be tried, and takes in what came of it."""
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be handed out."""
+
+    def next(self) -> Any:
+        """What to try; None while something else must be told first."""
+
+    def tell(self, asked: Any, row: Row) -> None:
+        """What came of it: numbers; "state" is missing where it was stopped early."""
+
 
 # ASHA: one trial in three goes on at each rung; the first is at a ninth of the longest trial.
 _REDUCTION = 3
@@ -65,23 +77,27 @@ def room_for(cluster: ClusterSpec, device: str) -> int:
 
 
 def run_on_tune(
-    course: Course,
-    make: MakeTrial,
-    ground: Ground,
+    course: AskTell,
+    make: Callable[[Any], Any],
+    work: Work,
+    shared: Any,
     *,
     cluster: ClusterSpec,
     abreast: int,
     longest: float | None,
+    folder: Path,
 ) -> None:
     """Train what the course hands out, several trials at a time, until it is over.
 
     Args:
-        course: Hands out draws.
-        make: The trial of a draw.
-        ground: What all share; it is put into the object store once.
+        course: Hands out what to try.
+        make: The trial of it, which travels to an actor.
+        work: What an actor does with it; it must report "accuracy".
+        shared: What all trials need; it is put into the object store once.
         cluster: Workers, threads and device of a trial.
         abreast: Trials at a time.
-        longest: Predicted seconds of the longest schedule, if trials may be stopped early.
+        longest: The most "compute" that a trial reports, if trials may be stopped early.
+        folder: On storage that every node reaches; Tune's own notes are removed at the end.
 
     Raises:
         TrainingError: Tune itself failed.
@@ -94,8 +110,8 @@ def run_on_tune(
     resources: dict[str, float] = {"CPU": 0.01 if nested else max(1, cluster.threads)}
     if cluster.device == "cuda" and not nested:
         resources["GPU"] = 1
-    storage = ground.folder / "tune"
-    run: Any = partial(_run, shared=ray.put(ground), cluster=cluster)
+    storage = folder / "tune"
+    run: Any = partial(_run, shared=ray.put(shared), work=work)
     tuner = ray.tune.Tuner(
         ray.tune.with_resources(run, resources),
         tune_config=ray.tune.TuneConfig(
@@ -120,7 +136,7 @@ def run_on_tune(
     except (ray.tune.TuneError, ray.exceptions.RayError) as error:
         raise TrainingError(f"Ray Tune failed: {root_cause(error)}") from error
     finally:
-        shutil.rmtree(storage, ignore_errors=True)  # Tune's own notes
+        shutil.rmtree(storage, ignore_errors=True)
 
 
 def _scheduler(longest: float | None) -> TrialScheduler:
@@ -136,10 +152,10 @@ def _scheduler(longest: float | None) -> TrialScheduler:
 class _Asker(Searcher):
     """A course as Tune knows it."""
 
-    def __init__(self, course: Course, make: MakeTrial) -> None:
+    def __init__(self, course: AskTell, make: Callable[[Any], Any]) -> None:
         super().__init__(metric="accuracy", mode="max")
         self._course, self._make = course, make
-        self._asked: dict[str, Asked] = {}
+        self._asked: dict[str, Any] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Nothing of the course: Tune keeps a copy of its own, which nobody reads."""
@@ -169,18 +185,6 @@ class _Asker(Searcher):
         """Nothing, likewise."""
 
 
-def _run(config: dict[str, Any], shared: Any, cluster: ClusterSpec) -> None:
+def _run(config: dict[str, Any], shared: Any, work: Work) -> None:
     """What a trial's actor does."""
-    trial: Trial = config["trial"]
-    settle_process(max(1, cluster.threads))
-    ground: Ground = ray.get(shared)
-    train: Callable[[Job, TileStack, Listen], None] = (
-        partial(_on_workers, cluster)
-        if (cluster.workers or 1) > 1
-        else partial(train_here, cluster.device)
-    )
-    run_trial(trial, ground, train, ray.tune.report)
-
-
-def _on_workers(cluster: ClusterSpec, job: Job, stack: TileStack, listen: Listen) -> None:
-    train_on_workers(job, stack, cluster, listen)
+    work(config["trial"], ray.get(shared), ray.tune.report)

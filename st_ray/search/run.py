@@ -8,18 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Literal, Protocol
-
-import torch
+from typing import Any
 
 from st_ray.bench.ledger import Ledger, Row
 from st_ray.compose import installed_versions
 from st_ray.engine import open_engine, usable_cores
 from st_ray.errors import SpecError, TrainingError
 from st_ray.learn.curriculum import save_curriculum
-from st_ray.learn.fit import Listen, fit
-from st_ray.learn.job import Job
-from st_ray.learn.peers import Peers
 from st_ray.output import RunFolder
 from st_ray.search.choose import answers, averaged, front, ranked, saving
 from st_ray.search.confirm import compare, confirm
@@ -27,23 +22,14 @@ from st_ray.search.constrained import Backward, Forward
 from st_ray.search.course import Asked, Course, Rules, row_score
 from st_ray.search.ground import Field, open_field
 from st_ray.search.methods import Draw, Goal, Listed, Method, Sampled, grid_draws, random_draws
+from st_ray.search.runners import Device, abreast, run_trials
 from st_ray.search.schedule import Schedule
 from st_ray.search.spec import SearchSpec
-from st_ray.search.trial import Ground, Trial, run_trial
+from st_ray.search.trial import Trial
 from st_ray.search.write import write_search
-from st_ray.spectral.patches import TileStack
 
 Say = Callable[[str], None]
-Device = Literal["cpu", "cuda"]
-MakeTrial = Callable[[Asked], Trial]
 FOUND_FILE = "found.toml"
-
-
-class Runner(Protocol):
-    """Where trials are trained."""
-
-    def __call__(self, course: Course, make: MakeTrial, ground: Ground) -> None:
-        """Train what the course hands out, until it is over."""
 
 
 def run_search(spec: SearchSpec, say: Say = print, *, verbose: bool = False) -> dict[str, Any]:
@@ -130,7 +116,14 @@ class _Search:
             listen=self._tell,
         )
         course = Course(method, self.ledger, rules, start)
-        self._runner(early)(course, partial(self._trial, early), field.ground)
+        run_trials(
+            course,
+            partial(self._trial, early),
+            field.ground,
+            cluster=replace(field.base.cluster, device=self.device),
+            abreast=self._abreast(),
+            longest=max(1.0, spec.budget or 1.0) * field.unit if early else None,
+        )
         self.late |= course.late
         return course.rows
 
@@ -143,30 +136,9 @@ class _Search:
             shared=self.spec.share,
         )
 
-    def _runner(self, early: bool) -> Runner:
-        cluster = self.field.base.cluster
-        if cluster.workers == 0:
-            return partial(run_here, device=self.device)
-        from st_ray.cluster.tuning import run_on_tune
-
-        largest = max(self.field.unit * (self.spec.budget or 1.0), self.field.unit)
-        return partial(
-            run_on_tune,
-            cluster=replace(cluster, device=self.device, workers=cluster.workers or 1),
-            abreast=self._abreast(),
-            longest=largest if early else None,
-        )
-
     def _abreast(self) -> int:
         """Trials at a time."""
-        cluster = self.field.base.cluster
-        if cluster.workers == 0:
-            return 1
-        if self.spec.concurrency is not None:
-            return self.spec.concurrency
-        from st_ray.cluster.tuning import room_for
-
-        return room_for(cluster, self.device)
+        return abreast(self.field.base.cluster, self.device, self.spec.concurrency)
 
     @property
     def budget(self) -> float:
@@ -275,19 +247,3 @@ def make_method(spec: SearchSpec, field: Field, goal: Goal, abreast: int) -> Met
     if not space.dimensions:
         raise SpecError("the search space holds a single schedule; give longer ladders")
     return Sampled(space, goal, spec.method, trials=spec.trials, batch=abreast, seed=seed)
-
-
-def run_here(course: Course, make: MakeTrial, ground: Ground, device: str) -> None:
-    """Train one trial after another in this process."""
-    while not course.over:
-        asked = course.next()
-        if asked is None:
-            return
-        reports: list[Row] = []
-        run_trial(make(asked), ground, partial(train_here, device), reports.append)
-        course.tell(asked, reports[-1])
-
-
-def train_here(device: str, job: Job, stack: TileStack, listen: Listen) -> None:
-    """Train in this process."""
-    fit(job, stack, peers=Peers(), device=torch.device(device), listen=listen)

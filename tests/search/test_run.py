@@ -12,7 +12,7 @@ from st_ray import RunSpec
 from st_ray.errors import SpecError, TrainingError
 from st_ray.learn.curriculum import load_curriculum
 from st_ray.recipe import fill_in
-from st_ray.search import run as search_run
+from st_ray.search import runners
 from st_ray.search.run import run_search
 from st_ray.search.schedule import Schedule
 from st_ray.search.spec import SearchSpec
@@ -97,7 +97,7 @@ def test_prefixes_are_shared_unless_told_otherwise(search: SearchSpec, tmp_path:
 
 def test_a_search_goes_on_where_it_was_and_confirms(search: SearchSpec, monkeypatch) -> None:
     trained = []
-    real = search_run.run_trial
+    real = runners.run_trial
 
     def killed(trial, *rest) -> None:
         if len(trained) == 2:
@@ -105,10 +105,10 @@ def test_a_search_goes_on_where_it_was_and_confirms(search: SearchSpec, monkeypa
         trained.append(trial.schedule)
         real(trial, *rest)
 
-    monkeypatch.setattr(search_run, "run_trial", killed)
+    monkeypatch.setattr(runners, "run_trial", killed)
     with pytest.raises(KeyboardInterrupt):
         run_search(search, quiet)
-    monkeypatch.setattr(search_run, "run_trial", lambda *all_of: (trained.append(0), real(*all_of)))
+    monkeypatch.setattr(runners, "run_trial", lambda *all_of: (trained.append(0), real(*all_of)))
     table = run_search(search, quiet)
     assert len({json.dumps(row["schedule"]) + str(row["again"]) for row in table["trials"]}) == len(
         trained
@@ -127,7 +127,7 @@ def test_the_winner_meets_default_on_fresh_seeds(search: SearchSpec) -> None:
 
 
 def test_a_trial_that_fails_is_a_row_and_default_must_not(search: SearchSpec, monkeypatch) -> None:
-    real, count = search_run.run_trial, []
+    real, count = runners.run_trial, []
 
     def broken(number: int):
         def run(trial, ground, train, report) -> None:
@@ -139,11 +139,11 @@ def test_a_trial_that_fails_is_a_row_and_default_must_not(search: SearchSpec, mo
 
         return run
 
-    monkeypatch.setattr(search_run, "run_trial", broken(2))
+    monkeypatch.setattr(runners, "run_trial", broken(2))
     table = run_search(search, quiet)
     assert [row["state"] for row in table["trials"]].count("failed") == 1
     assert "no such luck" in (Path(search.out) / "search.html").read_text()
-    monkeypatch.setattr(search_run, "run_trial", broken(0))
+    monkeypatch.setattr(runners, "run_trial", broken(0))
     with pytest.raises(TrainingError, match="'default' could not be trained: no such luck"):
         run_search(replace(search, out=search.out + "-2"), quiet)
 

@@ -58,11 +58,11 @@ class Cnn3d(nn.Module):
         "Classification', IEEE TGRS 56(8), doi:10.1109/TGRS.2018.2818945"
     ),
     whitening=0.5,
-    full_epochs=90,
+    full_epochs=30,
     learning_rate=3e-3,
     # Without normalisation it needs many steps, which small patches make cheap.
     shape=CurriculumShape(
-        0.3, (StageShape(60, 0.45, 0.45), StageShape(60, 0.64, 0.3), StageShape(60, 1.0, 0.25))
+        0.9, (StageShape(60, 0.45, 0.45), StageShape(60, 0.64, 0.3), StageShape(60, 1.0, 0.25))
     ),
     growth=(
         "exact from a multiple of 4 components; from others the last block of 4 was filled with "

@@ -61,11 +61,11 @@ class HybridSN(nn.Module):
         "Image Classification', IEEE GRSL 17(2), doi:10.1109/LGRS.2019.2918719"
     ),
     whitening=0.5,
-    full_epochs=90,
+    full_epochs=30,
     learning_rate=3e-3,
     # Without normalisation it needs many steps, which small patches make cheap.
     shape=CurriculumShape(
-        0.3, (StageShape(60, 0.45, 0.45), StageShape(60, 0.64, 0.3), StageShape(60, 1.0, 0.25))
+        0.9, (StageShape(60, 0.45, 0.45), StageShape(60, 0.64, 0.3), StageShape(60, 1.0, 0.25))
     ),
     growth=(
         "exact from any number of components; a larger patch changes no weight but the pixels "
