@@ -107,7 +107,8 @@ def run_on_tune(
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     nested = (cluster.workers or 1) > 1
-    resources: dict[str, float] = {"CPU": 0.01 if nested else max(1, cluster.threads)}
+    # What only watches its own workers leaves all CPUs to them; Tune refuses a trial of nothing.
+    resources: dict[str, float] = {"memory": 1.0} if nested else {"CPU": max(1, cluster.threads)}
     if cluster.device == "cuda" and not nested:
         resources["GPU"] = 1
     storage = folder / "tune"

@@ -63,20 +63,23 @@ class Prefixes:
             (draft / _POSITION).write_text(json.dumps(table), encoding="utf-8")
 
     def keep(self, schedule: Schedule, seed: int, epochs: int, checkpoints: Path) -> None:
-        """Copy a run's checkpoint of that many epochs.
+        """Copy a run's checkpoint of that many epochs, if it still is there.
+
+        A run keeps its newest two, and one on workers of its own may be ahead of who listens.
 
         Raises:
             OutputError: It cannot be written.
         """
         final = self._place(schedule, seed, epochs)
-        if final.is_dir():
+        source = checkpoints / f"epoch_{epochs:05d}"
+        if final.is_dir() or not source.is_dir():
             return
         try:
             with drafting(final) as draft:
-                source = checkpoints / f"epoch_{epochs:05d}"
                 shutil.copytree(source, draft, dirs_exist_ok=True)
-        except OutputError:  # another trial may have kept the same meanwhile
-            if not final.is_dir():
+        except (OutputError, shutil.Error):
+            # Gone meanwhile, or another trial has kept the same?
+            if source.is_dir() and not final.is_dir():
                 raise
 
     @contextmanager
