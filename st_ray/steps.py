@@ -140,6 +140,7 @@ def prepare_job(
             recipe.identities,
         ),
         folder=folder.checkpoints,
+        storage=folder.storage,
         halo=halo,
         train_samples=samples[TRAIN],
         validation_samples=samples[VALIDATION],
