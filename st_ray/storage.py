@@ -81,6 +81,12 @@ def join(place: str | Path, name: str) -> str:
     return extend(place, f"/{name}")
 
 
+def parent(uri: str) -> str:
+    """The folder that something lies in."""
+    path = bare(uri)
+    return path.rpartition("/")[0] + uri[len(path) :]
+
+
 def exists(place: str | Path) -> bool:
     """Whether there is a file or a folder.
 
@@ -190,10 +196,10 @@ def remove(uri: str, first: str = "") -> None:
 
 @contextmanager
 def filling(place: str | Path) -> Iterator[Path]:
-    """A file to write that is at a place afterwards.
+    """A file to write, and others beside it, that are at a place afterwards.
 
     Yields:
-        Where to write it: the path, or for a URI a path on this machine.
+        Where to write it: the path, or for a URI one in a new folder on this machine.
 
     Raises:
         OutputError: A URI cannot be written.
@@ -202,9 +208,8 @@ def filling(place: str | Path) -> Iterator[Path]:
         yield Path(place)
         return
     with tempfile.TemporaryDirectory(prefix="st_ray-") as folder:
-        draft = Path(folder) / PurePosixPath(bare(place)).name
-        yield draft
-        push(draft, str(place))
+        yield Path(folder) / PurePosixPath(bare(place)).name
+        push(Path(folder), parent(str(place)))
 
 
 def open_uri(place: str) -> tuple[fs.FileSystem, PurePosixPath]:
