@@ -2,8 +2,8 @@
 
 A second `fit()` would cost about 20 s of start-up; a change of stage inside the loop costs
 milliseconds. Checkpoints are `st_ray.learn.checkpoint`'s own, in the run's folder, which every
-worker must reach: one code path resumes after a killed worker and after a killed driver, with
-and without Ray, and no epoch waits for Ray's polled `report()`.
+worker must reach, or in a store that it is a copy of: one code path resumes after a killed worker
+and after a killed driver, with and without Ray, and no epoch waits for Ray's polled `report()`.
 """
 
 from __future__ import annotations
