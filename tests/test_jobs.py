@@ -51,7 +51,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     short = f"/tmp/rj{os.getpid()}"  # socket paths are limited to 107 characters
     command = [
         *(RAY, "start", "--head", "--num-cpus=2", "--node-ip-address=127.0.0.1", f"--port={port}"),
-        *(f"--dashboard-port={dashboard}", "--disable-usage-stats", f"--temp-dir={short}"),
+        *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}"),
+        *("--disable-usage-stats", f"--temp-dir={short}"),
         "--block",
     ]  # fmt: skip
     with subprocess.Popen(

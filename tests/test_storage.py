@@ -209,6 +209,7 @@ def test_the_environment_may_name_the_server(s3, monkeypatch) -> None:
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{s3('').split('=')[1].split('&')[0]}")
     make("s3://bucket/named?region=us-east-1")
     assert exists(s3("named"))
+    assert exists(s3("named").replace("&region=us-east-1", ""))
 
 
 class Silent:
