@@ -1,6 +1,6 @@
 """Run a benchmark on a cluster; takes the options of `st-ray bench`.
 
-    ray job submit --working-dir . -- python jobs/bench.py training --backbone all --out DIR
+    ray job submit --working-dir . -- python jobs/bench.py training --backbone all --out URI
 
 It measures in processes of one machine, the one that the job's driver runs on.
 """

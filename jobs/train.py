@@ -1,8 +1,8 @@
 """Train on a cluster; takes the options of `st-ray train`.
 
-    ray job submit --working-dir . -- python jobs/train.py indian_pines --workers 2 --out DIR
+    ray job submit --working-dir . -- python jobs/train.py indian_pines --workers 2 --out URI
 
-DIR must be on storage that every node reaches.
+URI is s3://bucket/run or the like, or a path that every node reaches.
 """
 
 import typer

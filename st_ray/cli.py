@@ -154,7 +154,13 @@ def train(
         ),
     ] = None,
     device: Annotated[str | None, option("auto, cpu or cuda.", "auto")] = None,
-    out: Annotated[str | None, option("Output directory.", "a new one under runs/")] = None,
+    out: Annotated[
+        str | None,
+        option(
+            "Output directory: a path, or a URI (s3://, gs://) for nodes that share no storage.",
+            "a new one under runs/",
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     config: Config = None,
     set_: Assignments = None,
@@ -180,9 +186,10 @@ def train(
         "out": out,
     }
     from st_ray.config import RUN_FILE
+    from st_ray.storage import exists, join
 
-    if config is None and resume and out and (Path(out) / RUN_FILE).is_file():
-        config = Path(out) / RUN_FILE
+    if config is None and resume and out and exists(join(out, RUN_FILE)):
+        config = join(out, RUN_FILE)
     spec = settle_spec(given, config, set_)
     _train(spec, resume=resume, verbose=verbose)
 
@@ -193,17 +200,18 @@ def _train(spec: RunSpec, *, resume: bool, verbose: bool) -> None:
     from st_ray.output import default_out
     from st_ray.pipeline import run_curriculum
     from st_ray.report import print_summary
+    from st_ray.storage import exists, join
 
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
     console = screen()
     if spec.out is None and not resume:
         spec = replace(spec, out=default_out(spec))
-    out = Path(str(spec.out))
+    out = str(spec.out)
     try:
         report = run_curriculum(spec, resume=resume, verbose=verbose, listen=Progress(console))
     except KeyboardInterrupt:
-        begun = (out / RUN_FILE).is_file()
-        on = f"; go on with --resume --out {shlex.quote(str(out))}"
+        begun = exists(join(out, RUN_FILE))
+        on = f"; go on with --resume --out {shlex.quote(out)}"
         raise _StopError(f"interrupted{on if begun else ' before training began'}") from None
     print_summary(report, console, out=out)
 
@@ -229,10 +237,11 @@ def prepare(
     """Write the patches of all labelled pixels as Parquet files, to keep or to train on later."""
     from st_ray.events import Progress
     from st_ray.keep import keep_patches
+    from st_ray.storage import settle
 
     given = {"scene.name": scene, "scene.labels": labels, "cluster.workers": workers}
     spec, console = settle_spec(given, config, set_), screen()
-    folder = out if "://" in out else str(Path(out).absolute())
+    folder = settle(out)
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
     card = keep_patches(spec, folder, listen=Progress(console), verbose=verbose)
     columns = ", ".join(f"{first + 1} to {last}" for first, last in card.groups)

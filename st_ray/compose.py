@@ -34,6 +34,7 @@ from st_ray.spectral.bands import BandVerdict
 from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import DRAWN, Split, footprint_overlap, leakage
+from st_ray.storage import bare, extend, join
 
 _PACKAGES = ("st_ray", "torch", "ray", "numpy", "scikit-learn", "scipy", "pyarrow")
 
@@ -54,7 +55,7 @@ class RunResult:
         seconds: By phase.
         workers: 0 = no Ray.
         device: "cpu" or "cuda".
-        folder: The output directory.
+        place: The output directory, a path or URI.
         brought: Which of "backbone", "loss" and "optimizer" the caller brought.
     """
 
@@ -69,7 +70,7 @@ class RunResult:
     seconds: Mapping[str, float]
     workers: int
     device: str
-    folder: Path
+    place: str
     brought: tuple[str, ...] = ()
 
 
@@ -103,7 +104,7 @@ def compose_report(spec: RunSpec, result: RunResult) -> Report:
         stages=tuple(_stage(result, index) for index in range(len(result.stages))),
         history=_history(result.outcome),
         versions=installed_versions(),
-        command=repeat_command(spec, result.folder, result.brought),
+        command=repeat_command(spec, result.place, result.brought),
         warnings=result.notes,
     )
 
@@ -238,21 +239,21 @@ def installed_versions() -> dict[str, str | None]:
     return found
 
 
-def repeat_command(spec: RunSpec, folder: Path, brought: tuple[str, ...] = ()) -> str:
-    """What repeats the run in `folder` beside it: a command line, or Python if parts were brought.
+def repeat_command(spec: RunSpec, place: Path | str, brought: tuple[str, ...] = ()) -> str:
+    """What repeats the run at `place` beside it: a command line, or Python if parts were brought.
 
-    The curriculum of a file is taken from the folder: the file may have changed since.
+    The curriculum of a file is taken from there: the file may have changed since.
     """
-    run_file, again = str(folder / RUN_FILE), f"{folder}-again"
-    own = str(folder / CURRICULUM_FILE) if spec.curriculum.endswith(".toml") else None
+    run_file, again = join(place, RUN_FILE), extend(place, "-again")
+    own = join(place, CURRICULUM_FILE) if bare(spec.curriculum).endswith(".toml") else None
     if not brought:
         words = ["st-ray", "train", "--config", run_file, "--out", again]
         return shlex.join(words + (["--curriculum", own] if own else []))
     changes = [f"out={again}"] + ([f"curriculum={own}"] if own else [])
     parts = "".join(f", {name}=..." for name in brought)
     return (
-        "from pathlib import Path; from st_ray import run_curriculum; "
+        "from st_ray import run_curriculum; "
         "from st_ray.config import load_spec, override, spec_from_table; "
-        f"table = override(load_spec(Path({run_file!r})), {changes!r}); "
+        f"table = override(load_spec({run_file!r}), {changes!r}); "
         f"run_curriculum(spec_from_table(table){parts})  # with your own {' and '.join(brought)}"
     )

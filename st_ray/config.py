@@ -24,6 +24,7 @@ from st_ray.spectral.patches import check_odd
 from st_ray.spectral.scene import SceneSpec
 from st_ray.spectral.split import DRAWN, SplitSpec
 from st_ray.spectral.tiles import TileSpec
+from st_ray.storage import is_uri, read_text
 
 Option = bool | int | float | str
 
@@ -84,7 +85,8 @@ class RunSpec:
             in place of projecting tiles; None projects them.
         seed: Of split, initialisation, shuffles and dropout.
         map: Whether to predict the whole scene.
-        out: Output directory; None makes a new one under runs/.
+        out: Output directory, a path or URI (see `st_ray.storage`); None makes a new one under
+            runs/.
     """
 
     scene: SceneSpec = field(default_factory=SceneSpec)
@@ -137,14 +139,14 @@ def spec_from_table(table: Mapping[str, Any]) -> RunSpec:
         raise SpecError(f"{where}={first['input']!r}: {first['msg'].lower()}") from None
 
 
-def load_spec(path: Path) -> dict[str, Any]:
-    """The nested table of a run file.
+def load_spec(path: Path | str) -> dict[str, Any]:
+    """The nested table of a run file, at a path or URI.
 
     Raises:
         SpecError: The file is missing or not TOML.
     """
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(read_text(path))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise SpecError(f"cannot read run file {path}: {error}") from None
 
@@ -232,7 +234,7 @@ def anchor(spec: RunSpec) -> RunSpec:
 
 
 def _absolute_folder(folder: str | None) -> str | None:
-    return folder if folder is None or "://" in folder else str(Path(folder).absolute())
+    return folder if folder is None or is_uri(folder) else str(Path(folder).absolute())
 
 
 def _absolute(text: str) -> str:

@@ -18,10 +18,10 @@ from st_ray.spectral.export import (
     PatchCard,
     clear_patches,
     component_groups,
-    make_folder,
     write_card,
 )
 from st_ray.spectral.scene import open_scene
+from st_ray.storage import make
 
 
 def keep_patches(
@@ -49,7 +49,7 @@ def keep_patches(
     engine = open_engine(spec.cluster, verbose=verbose)
     with tempfile.TemporaryDirectory(prefix="st_ray-") as place:
         nowhere = RunFolder(Path(place))
-        make_folder(folder)
+        make(folder)
         run.settle(recipe, engine, scene, nowhere)
         with run.starting(engine):
             known = measure_scene(run, recipe, engine, nowhere, scene)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,8 +24,10 @@ def option(what: str, default: str | bool, *names: str, metavar: str | None = No
 
 
 Config = Annotated[
-    Path | None,
-    option("Run file (TOML), such as a run's run.toml; options given here win.", "none"),
+    str | None,
+    option(
+        "Run file (TOML; path or URI), such as a run's run.toml; options given here win.", "none"
+    ),
 ]
 Assignments = Annotated[
     list[str] | None,
@@ -41,7 +42,7 @@ Verbose = Annotated[bool, typer.Option("--verbose", help="Show Ray's own message
 
 
 def settle_spec(
-    given: Mapping[str, Any], config: Path | None, assignments: Sequence[str] | None
+    given: Mapping[str, Any], config: str | None, assignments: Sequence[str] | None
 ) -> RunSpec:
     """Run file, then options that are not None, then ``--set``; the later wins.
 

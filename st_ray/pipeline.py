@@ -17,9 +17,10 @@ from st_ray.engine import Engine, open_engine
 from st_ray.events import Fanout, TensorBoard
 from st_ray.learn.fit import Listen
 from st_ray.learn.job import BuildModel, Job
+from st_ray.learn.mirror import bring
 from st_ray.learn.objectives import BuildOptimizer, Loss
 from st_ray.learn.outcome import Outcome
-from st_ray.output import RunFolder, find_folder
+from st_ray.output import REPORT_FILE, RunFolder, find_folder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import Recipe, fill_in, settle_recipe
 from st_ray.report import Report, false_colour, thinning, write_report
@@ -27,6 +28,7 @@ from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene, open_scene
 from st_ray.steps import bundle_model, epochs_done, predict_scene
+from st_ray.storage import join
 
 
 def run_curriculum(
@@ -62,8 +64,8 @@ def run_curriculum(
     run = Run(spec, Fanout(listen))
     with find_folder(spec, resume=resume) as folder, closing(run.listen):
         recipe = settle_recipe(spec, backbone, loss, optimizer)
-        if folder.report.exists():
-            return Report.load(folder.report)
+        if folder.finished:
+            return Report.load(join(folder.place, REPORT_FILE))
         scene = open_scene(spec.scene, spec.tiles.side)
         engine = open_engine(spec.cluster, verbose=verbose)
         run.settle(recipe, engine, scene, folder)  # wrong stages end before Ray starts
@@ -103,7 +105,7 @@ def _run(
         seconds=run.totals(),
         workers=engine.workers,
         device=engine.device,
-        folder=folder.path,
+        place=folder.place,
         brought=recipe.brought,
     )
     report = compose_report(spec, result)
@@ -131,6 +133,7 @@ def _train(
     run: Run, engine: Engine, job: Job, data: TileStack | StackPlan, folder: RunFolder
 ) -> Outcome:
     """Train, and tell start-up, training and the last scoring apart."""
+    bring(job)
     finished = Outcome.exists(job.folder, job.fingerprint)
     done = job.epochs if finished else epochs_done(job)
     run.listen({"kind": "plan", "stages": job.stages})

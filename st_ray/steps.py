@@ -34,6 +34,7 @@ from st_ray.spectral.work import (
     read_moments,
     read_surveys,
 )
+from st_ray.storage import join
 
 
 def check_samples(split: Split, workers: int) -> None:
@@ -140,6 +141,7 @@ def prepare_job(
             recipe.identities,
         ),
         folder=folder.checkpoints,
+        storage=folder.storage,
         halo=halo,
         train_samples=samples[TRAIN],
         validation_samples=samples[VALIDATION],
@@ -188,6 +190,7 @@ def bundle_model(
         fingerprint=job.fingerprint,
     )
     save_bundle(folder.model, Outcome.weights(job.folder), basis, card)
+    folder.keep(folder.model)
 
 
 def predict_scene(
@@ -199,7 +202,9 @@ def predict_scene(
     own_build: Callable[..., torch.nn.Module] | None,
 ) -> NDArray[np.int32]:
     """Class ids (H, W) of the whole scene by the bundle; 0 where a pixel is invalid."""
-    work = PredictTiles(scene.cube, str(folder.model), side, engine.device, own_build)
+    work = PredictTiles(
+        scene.cube, join(folder.place, folder.model.name), side, engine.device, own_build
+    )
     by_index = {tile.index: tile for tile in tiles}
     map_HW = np.zeros(scene.labels.shape, dtype=np.int32)
     for part in engine.map_tiles(work, tiles, side, gpus=int(engine.device == "cuda")):

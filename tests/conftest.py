@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.request import Request, urlopen
 
 import numpy as np
 import pytest
@@ -110,6 +112,24 @@ def finished(spec: RunSpec, tmp_path_factory: pytest.TempPathFactory) -> tuple[R
 
     out = tmp_path_factory.mktemp("run") / "out"
     return run_curriculum(replace(spec, out=str(out))), out
+
+
+@pytest.fixture(scope="session")
+def s3() -> Iterator[Callable[[str], str]]:
+    """An S3-compatible server on this machine, and in it a bucket: gives a key's URI."""
+    from moto.server import ThreadedMotoServer
+
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
+    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
+    server.start()
+    host, port = server.get_host_and_port()
+    bucket = Request(f"http://{host}:{port}/bucket", method="PUT")
+    with pytest.MonkeyPatch.context() as patch, urlopen(bucket):
+        patch.setenv("AWS_ACCESS_KEY_ID", "anybody")
+        patch.setenv("AWS_SECRET_ACCESS_KEY", "anything")
+        query = f"endpoint_override={host}:{port}&scheme=http&region=us-east-1"
+        yield lambda key: f"s3://bucket/{key}?{query}"
+    server.stop()
 
 
 @pytest.fixture

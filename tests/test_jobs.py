@@ -14,8 +14,13 @@ from pathlib import Path
 
 import pytest
 
+from st_ray.spectral.export import read_card
+from st_ray.storage import exists, join, names, read_text
+
 ROOT = Path(__file__).resolve().parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
+
+SECRETS = ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY")  # of the tests' own server
 
 pytestmark = [pytest.mark.ray, pytest.mark.timeout(420)]
 
@@ -33,7 +38,11 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     port, dashboard = free_port(), free_port()
     (home / "token").write_text("a-token-of-the-tests-that-is-long-enough")
     environment = {
-        **{key: value for key, value in os.environ.items() if not key.startswith("RAY_")},
+        **{
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith("RAY_") and key not in SECRETS
+        },
         "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(home / "token"),
@@ -42,7 +51,8 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
     short = f"/tmp/rj{os.getpid()}"  # socket paths are limited to 107 characters
     command = [
         *(RAY, "start", "--head", "--num-cpus=2", "--node-ip-address=127.0.0.1", f"--port={port}"),
-        *(f"--dashboard-port={dashboard}", "--disable-usage-stats", f"--temp-dir={short}"),
+        *(f"--dashboard-port={dashboard}", f"--dashboard-agent-listen-port={free_port()}"),
+        *("--disable-usage-stats", f"--temp-dir={short}"),
         "--block",
     ]  # fmt: skip
     with subprocess.Popen(
@@ -63,32 +73,75 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, str]]:
 
 
 def submit(head: dict[str, str], *words: object) -> subprocess.CompletedProcess[str]:
-    """Submit a job and wait for its end; a head that has just started refuses at first."""
+    """Submit a job and wait for its end; a head that has just started refuses at first.
+
+    The cluster knows no credentials: they come with the job.
+    """
     deadline = time.monotonic() + 60
+    secrets = {name: os.environ[name] for name in SECRETS if name in os.environ}
+    command = [
+        *(RAY, "job", "submit", "--working-dir", str(ROOT)),
+        *("--runtime-env-json", json.dumps({"env_vars": secrets}), "--", "python"),
+        *map(str, words),
+    ]  # fmt: skip
     while True:
         done = subprocess.run(
-            [RAY, "job", "submit", "--working-dir", str(ROOT), "--", "python", *map(str, words)],
-            env=head,
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            timeout=300,
+            command, env=head, cwd=ROOT, capture_output=True, text=True, timeout=300
         )
         if "No available agent" not in done.stderr or time.monotonic() > deadline:
             return done
         time.sleep(1)
 
 
-def test_a_submitted_training_job_succeeds(head, scene_files, tmp_path: Path) -> None:
+@pytest.fixture(params=["file", "s3"])
+def store(request, tmp_path: Path, s3) -> str:
+    """Where jobs leave their results: a URI."""
+    return (tmp_path / "store").as_uri() if request.param == "file" else s3("jobs")
+
+
+def succeed(head: dict[str, str], scene_files, *words: object) -> str:
+    """What a submitted job says about the small scene."""
     done = submit(
         head,
-        *("jobs/train.py", scene_files.cube, "--labels", scene_files.labels, "--workers", 2),
-        *("--patch-size", 5, "--epochs", 10, "--device", "cpu", "--out", tmp_path / "out"),
-    )  # fmt: skip
+        *(*words, "--labels", scene_files.labels, "--set", "patch_size=5"),
+        *("--set", "tiles.side=16"),
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
-    report = json.loads((tmp_path / "out" / "report.json").read_text())
+    return done.stdout
+
+
+def test_a_submitted_training_leaves_its_result_in_storage(head, scene_files, store) -> None:
+    out = join(store, "run")
+    said = succeed(
+        head,
+        scene_files,
+        *("jobs/train.py", scene_files.cube, "--epochs", 10, "--workers", 2, "--device", "cpu"),
+        *("--out", out),
+    )
+    assert "epoch 4/4" in said
+    assert f"Report: {join(out, 'report.html')}" in said
+    report = json.loads(read_text(join(out, "report.json")))
     assert report["workers"] == 2
-    assert "epoch 4/4" in done.stdout
+    assert exists(join(out, "map.png"))
+    assert names(join(out, "checkpoints")) == ("epoch_00003", "epoch_00004", "outcome")
+
+
+def test_a_submitted_preparation_leaves_patches_in_storage(head, scene_files, store) -> None:
+    out = join(store, "patches")
+    said = succeed(head, scene_files, "jobs/prepare.py", scene_files.cube, "--out", out)
+    assert "Train on them" in said
+    assert read_card(out).rows == (scene_files.truth > 0).sum()
+
+
+def test_a_submitted_benchmark_leaves_its_figures_in_storage(head, scene_files, store) -> None:
+    out = join(store, "bench")
+    succeed(
+        head,
+        scene_files,
+        *("jobs/bench.py", "training", "--scene", scene_files.cube, "--seeds", 1),
+        *("--full-epochs", 10, "--lr", 3e-3, "--out", out),
+    )
+    assert {"bench.html", "bench.json", "bench.md", "cells.jsonl"} <= set(names(out))
 
 
 def test_a_job_with_bad_input_fails_in_one_line(head, scene_files) -> None:

@@ -12,6 +12,7 @@ import st_ray
 ROOT = Path(st_ray.__file__).parent
 LAYERS = [
     ("errors",),
+    ("storage",),
     ("spectral",),
     ("learn",),
     ("config", "events"),

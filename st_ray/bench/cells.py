@@ -43,7 +43,7 @@ class BenchSpec:
         rate: Learning rate of all arms; None: searched for each.
         threads: Of every run.
         jobs: Runs at a time, each on cores of its own.
-        out: Directory.
+        out: Directory, a path or URI.
         max_hours: No cell is begun after that; None: no limit.
     """
 

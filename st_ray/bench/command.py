@@ -63,7 +63,9 @@ def training(
         float | None,
         option("Begin no measurement after that; repeat the command to go on.", "no limit"),
     ] = None,
-    out: Annotated[str, typer.Option(help="Directory of the results.")] = "runs/bench",
+    out: Annotated[
+        str, typer.Option(help="Directory of the results, a path or URI.")
+    ] = "runs/bench",
     set_: Annotated[
         list[str] | None,
         option(
@@ -83,6 +85,7 @@ def training(
     from st_ray.bench.cells import BenchSpec
     from st_ray.bench.training import run_bench
     from st_ray.learn.backbones import backbones
+    from st_ray.storage import join
 
     spec = BenchSpec(
         base=_base(set_ or [], labels),
@@ -107,7 +110,7 @@ def training(
     except KeyboardInterrupt:
         console.print(f"What was measured is kept in {out}; repeat the command to go on.")
         raise
-    console.print(f"Results: {Path(out) / 'bench.html'}, bench.md, bench.json", highlight=False)
+    console.print(f"Results: {join(out, 'bench.html')}, bench.md, bench.json", highlight=False)
     for row in table["failed"]:
         where = f"{row['scene']} {row['split']} {row['backbone']} {row['arm']} seed {row['seed']}"
         console.print(f"failed: {where}: {row['error']}", highlight=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from errno import EISDIR
 from pathlib import Path
 from typing import Annotated, Any
@@ -49,7 +49,7 @@ def pca(
         seed=seed,
         say=_say,
     )
-    _write(table, Path(out))
+    _write(table, out)
 
 
 def patches(
@@ -87,7 +87,7 @@ def patches(
         rounds=rounds,
         say=_say,
     )
-    _write(table, Path(out))
+    _write(table, out)
 
 
 def tax(
@@ -116,7 +116,7 @@ def tax(
         scene=SceneSpec(name=scene, labels=labels), backbone=backbone, epochs=epochs, map=False
     )
     settle_recipe(spec, None, None, None)  # an unknown backbone is told before anything runs
-    _write(bench_tax(fill_in(anchor(spec)), rounds=rounds, say=_say), Path(out))
+    _write(bench_tax(fill_in(anchor(spec)), rounds=rounds, say=_say), out)
 
 
 def scale(
@@ -153,10 +153,7 @@ def scale(
         seed=seed,
         say=_say,
     )
-    _write(with_ratios(table), Path(out))
-    picture = Path(out).with_suffix(".png")
-    save_scale(table["rows"], picture)
-    _say(f"Picture: {picture}")
+    _write(with_ratios(table), out, lambda path: save_scale(table["rows"], path))
 
 
 def _numbers(option: str, text: str) -> list[float]:
@@ -202,7 +199,11 @@ def _ready(out: str) -> None:
         OutputError: They cannot.
     """
     from st_ray.errors import writing
+    from st_ray.storage import is_uri, make, parent
 
+    if is_uri(out):
+        make(parent(out))
+        return
     path = Path(out)
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -212,20 +213,24 @@ def _ready(out: str) -> None:
             raise IsADirectoryError(EISDIR, "it is a directory")
 
 
-def _write(table: Mapping[str, Any], path: Path) -> None:
-    """Write the figures, and tell those that are single numbers.
+def _write(table: Mapping[str, Any], out: str, draw: Callable[[Path], None] | None = None) -> None:
+    """Write the figures, with a picture beside them, and tell those that are single numbers.
 
     Raises:
         OutputError: They cannot be written.
     """
     from st_ray.report.report import write_json
+    from st_ray.storage import filling
 
-    write_json(table, path)
+    with filling(out) as path:
+        write_json(table, path)
+        if draw:
+            draw(path.with_suffix(".png"))
     for name, value in table.items():
         if name in _HEADLINES:
             parts = value.items() if isinstance(value, Mapping) else [("", value)]
             _say(f"{name}: " + ", ".join(f"{part} {number:.3g}".strip() for part, number in parts))
-    _say(f"Figures: {path}")
+    _say(f"Figures: {out}" + ", and a picture beside them" * (draw is not None))
 
 
 # What the last lines on the screen tell of a benchmark's figures.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +21,15 @@ class Ledger:
 
     Args:
         folder: The benchmark's directory.
+        keep: Called with the file after each row.
 
     Raises:
         OutputError: Its file is not a ledger.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, keep: Callable[[Path], None] | None = None) -> None:
         self.path = folder / CELLS_FILE
+        self._keep = keep
         self._lock = threading.Lock()
         self._rows: dict[str, Row] = {}
         if self.path.exists():
@@ -69,6 +71,8 @@ class Ledger:
             with self.path.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row, separators=(",", ":")) + "\n")
             self._rows[key] = row
+            if self._keep:
+                self._keep(self.path)
         return row
 
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from st_ray.bench.arms import Arm, Ground, find_arms, plan_arm
 from st_ray.bench.cells import BenchSpec, Place, scene_digest
-from st_ray.bench.ledger import Ledger, Row
+from st_ray.bench.ledger import CELLS_FILE, Ledger, Row
 from st_ray.bench.meter import Meter, Say
 from st_ray.bench.search import Found, choose_rate, shortest_length
 from st_ray.bench.summary import summarise
@@ -45,15 +45,16 @@ def run_bench(spec: BenchSpec, say: Say = print) -> tuple[dict[str, Any], bool]:
         StRayError: Bad input, in one line.
     """
     check_cores(spec.jobs, spec.threads)
-    with RunFolder(Path(spec.out)):
-        bench = _Bench(spec, Ledger(Path(spec.out)), say)
+    with RunFolder(spec.out) as folder:
+        folder.bring(CELLS_FILE)
+        bench = _Bench(spec, Ledger(folder.path, folder.keep), say)
         done = False
         try:
             done = run_all(bench.searches(), jobs=spec.jobs, threads=spec.threads)
             done &= run_all(bench.runs(), jobs=spec.jobs, threads=spec.threads)
         finally:
             table = bench.summary()
-            write_bench(table, Path(spec.out))
+            write_bench(table, folder.path)
     return table, done
 
 

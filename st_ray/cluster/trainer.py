@@ -2,8 +2,8 @@
 
 A second `fit()` would cost about 20 s of start-up; a change of stage inside the loop costs
 milliseconds. Checkpoints are `st_ray.learn.checkpoint`'s own, in the run's folder, which every
-worker must reach: one code path resumes after a killed worker and after a killed driver, with
-and without Ray, and no epoch waits for Ray's polled `report()`.
+worker must reach, or in a store that it is a copy of: one code path resumes after a killed worker
+and after a killed driver, with and without Ray, and no epoch waits for Ray's polled `report()`.
 """
 
 from __future__ import annotations
@@ -32,10 +32,12 @@ from st_ray.errors import StRayError, TrainingError
 from st_ray.learn.fit import Listen, fit
 from st_ray.learn.job import Job
 from st_ray.learn.mailbox import Mailbox
+from st_ray.learn.mirror import bring, own_copy
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.peers import Peers
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
+from st_ray.storage import join, remove
 
 _FETCH_TIMEOUT_S = 600.0
 _POLL_S = 0.5
@@ -73,7 +75,7 @@ def train_on_workers(
         ),
         run_config=RunConfig(
             name=f"fit-{uuid.uuid4().hex[:8]}",
-            storage_path=str(job.folder / "ray"),
+            storage_path=join(job.storage or job.folder, "ray"),
             failure_config=FailureConfig(**failures),
         ),
     )
@@ -92,10 +94,13 @@ def train_on_workers(
     if broken:
         raise TrainingError(f"training failed: {root_cause(broken)}") from broken
     shutil.rmtree(job.folder / "ray", ignore_errors=True)  # Ray's own notes of a finished run
+    if job.storage is not None:
+        remove(join(job.storage, "ray"))
+    bring(job)
     if not Outcome.exists(job.folder, job.fingerprint):
         raise TrainingError(
-            f"the workers ended without a result in {job.folder}; is it on storage that all "
-            "nodes share?"
+            f"the workers ended without a result in {job.storage or job.folder}; is it on storage "
+            "that all nodes share?"
         )
 
 
@@ -139,6 +144,7 @@ def _worker(config: dict[str, Any]) -> None:
     job = config["job"]
     try:
         with ExitStack() as held:
+            job = held.enter_context(own_copy(job))
             # One may fail where others do not, for instance on a full disk.
             stack = peers.on_all(lambda: held.enter_context(hold(data, job, peers.rank, memory)))
             fit(job, stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)

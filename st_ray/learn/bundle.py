@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.cube import Cube
 from st_ray.spectral.patches import Samples, TileStack
 from st_ray.spectral.tiles import Tile, read_padded
+from st_ray.storage import is_uri, pull
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -74,17 +76,23 @@ def save_bundle(folder: Path, weights: Path, basis: SpectralBasis, card: ModelCa
 
 
 def load_bundle(
-    folder: Path, build: Build | None = None
+    folder: Path | str, build: Build | None = None
 ) -> tuple[nn.Module, SpectralBasis, ModelCard]:
     """Read a bundle.
 
     Args:
-        folder: Where `save_bundle` wrote it.
+        folder: Where `save_bundle` wrote it, or a URI of a copy.
         build: Builder of a backbone that has no name (made in Python); None to go by the card.
 
     Raises:
         SceneError: A file of the bundle is missing.
+        OutputError: The URI cannot be read.
     """
+    if is_uri(folder):
+        with tempfile.TemporaryDirectory(prefix="st_ray-") as copy:
+            pull(str(folder), Path(copy))
+            return load_bundle(copy, build)
+    folder = Path(folder)
     for name in ("model.json", "weights.safetensors", "basis.safetensors"):
         if not (folder / name).is_file():
             raise SceneError(f"{folder} is not a model bundle: {name} is missing")
@@ -111,7 +119,7 @@ class PredictTiles:
 
     Attributes:
         cube: The scene's usable bands.
-        folder: The bundle.
+        folder: The bundle, a path or URI.
         side: Tile side, pixels.
         device: "cpu" or "cuda".
         build: See `load_bundle`.
@@ -128,7 +136,7 @@ class PredictTiles:
     ) -> dict[str, NDArray[np.generic]]:
         """Columns "index" (T,) and "classes" int32 (T, s, s); 0 where the pixel is invalid."""
         del unused
-        model, basis, card = load_bundle(Path(self.folder), self.build)
+        model, basis, card = load_bundle(self.folder, self.build)
         model.to(self.device)
         maps = np.zeros((len(tiles), self.side, self.side), dtype=np.int32)
         for map_ss, tile in zip(maps, tiles, strict=True):

@@ -21,6 +21,8 @@ from st_ray.errors import OutputError
 from st_ray.learn.drafts import drafting
 
 _KEEP = 2
+CHECKPOINTS = "epoch_*"
+POSITION = "position.json"  # a checkpoint with it is whole
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -83,7 +85,7 @@ def save_checkpoint(
     with drafting(final) as draft:
         save_model(model, str(draft / "weights.safetensors"))
         (draft / "optimizer.pt").write_bytes(state.getbuffer())
-        (draft / "position.json").write_text(json.dumps(asdict(position)), encoding="utf-8")
+        (draft / POSITION).write_text(json.dumps(asdict(position)), encoding="utf-8")
     for old in _checkpoints(folder)[:-_KEEP]:
         shutil.rmtree(old, ignore_errors=True)
     return final
@@ -98,13 +100,13 @@ def latest_checkpoint(folder: Path, fingerprint: str) -> tuple[Path, Position] |
     found = _checkpoints(folder)
     if not found:
         return None
-    table = json.loads((found[-1] / "position.json").read_text(encoding="utf-8"))
+    table = json.loads((found[-1] / POSITION).read_text(encoding="utf-8"))
     history = tuple(EpochRow(**row) for row in table.pop("history"))
     position = Position(**table, history=history)
     if position.fingerprint != fingerprint:
         raise OutputError(
-            f"{found[-1]} was written by a run with other settings; "
-            "resume with the same ones, or train into another --out"
+            "the checkpoints there were written by a run with other settings; resume with the "
+            "same ones, or train into another --out"
         )
     return found[-1], position
 
@@ -123,4 +125,4 @@ def load_optimizer_state(checkpoint: Path) -> dict[str, Any]:
 
 
 def _checkpoints(folder: Path) -> list[Path]:
-    return sorted(path for path in folder.glob("epoch_*") if (path / "position.json").is_file())
+    return sorted(path for path in folder.glob(CHECKPOINTS) if (path / POSITION).is_file())

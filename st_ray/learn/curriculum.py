@@ -18,6 +18,7 @@ import tomli_w
 from st_ray.errors import SpecError, unknown_name
 from st_ray.spectral.files import replacing
 from st_ray.spectral.patches import check_odd
+from st_ray.storage import bare, read_text
 
 Axis = Literal["components", "bands", "groups"]
 
@@ -203,16 +204,19 @@ def check_beta(beta: float) -> float:
     return beta
 
 
-def load_curriculum(path: Path) -> Curriculum:
+def load_curriculum(path: Path | str) -> Curriculum:
     """Read a curriculum file: name, beta, axis, and a [[stage]] table for each stage.
+
+    Args:
+        path: A path or URI.
 
     Raises:
         SpecError: The file is missing, not TOML, or has a wrong or unknown field.
     """
     try:
-        table: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
+        table: dict[str, Any] = tomllib.loads(read_text(path))
         stages = tuple(Stage(**{"components": None, **stage}) for stage in table.pop("stage", ()))
-        return Curriculum(**{"name": path.stem, **table}, stages=stages)
+        return Curriculum(**{"name": Path(bare(path)).stem, **table}, stages=stages)
     except SpecError as error:
         raise SpecError(f"{path}: {error}") from None
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:

@@ -40,6 +40,7 @@ from st_ray.learn.loop import (
     train_epoch,
 )
 from st_ray.learn.metrics import Confusion
+from st_ray.learn.mirror import bring, keep_checkpoint, keep_outcome
 from st_ray.learn.objectives import to_device
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Share, globalise
@@ -182,6 +183,7 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
         TrainingError: The loss diverged.
         OutputError: The checkpoints belong to other settings, or cannot be written.
     """
+    peers.on_all(partial(bring, job))
     if Outcome.exists(job.folder, job.fingerprint):
         return
     job = replace(job, loss=to_device(job.loss, device))
@@ -200,7 +202,7 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
             learner = _Learner(job, index, held, peers, learner)
         row = learner.train(epoch)
         position = replace(position, epoch=epoch + 1, stage=index, history=(*position.history, row))
-        peers.on_first(partial(_save, job.folder, learner, position))
+        peers.on_first(partial(_save, job, learner, position))
         stack.forget()
         if peers.rank == 0:
             listen({"kind": "epoch", "row": row, "time": time.time()})
@@ -208,8 +210,9 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
     _finish(job, learner, position)
 
 
-def _save(folder: Path, learner: _Learner, position: Position) -> None:
-    save_checkpoint(folder, learner.model, learner.optimizer.state_dict(), position)
+def _save(job: Job, learner: _Learner, position: Position) -> None:
+    state = learner.optimizer.state_dict()
+    keep_checkpoint(job, save_checkpoint(job.folder, learner.model, state, position))
 
 
 def _finish(job: Job, learner: _Learner, position: Position) -> None:
@@ -223,4 +226,9 @@ def _finish(job: Job, learner: _Learner, position: Position) -> None:
         parameters=sum(p.numel() for p in learner.model.parameters() if p.requires_grad),
         evaluate_seconds=time.perf_counter() - started,
     )
-    learner.peers.on_first(partial(outcome.save, job.folder, learner.model))
+    learner.peers.on_first(partial(_save_outcome, job, outcome, learner.model))
+
+
+def _save_outcome(job: Job, outcome: Outcome, model: nn.Module) -> None:
+    outcome.save(job.folder, model)
+    keep_outcome(job)

@@ -82,13 +82,15 @@ class Job:
         train: The optimisation's numbers.
         seed: Of initialisation, shuffles and dropout.
         fingerprint: Hash of everything that decides the result.
-        folder: Where checkpoints and the outcome go; every worker must reach it.
+        folder: Where checkpoints and the outcome go; without `storage` every worker must reach it.
         halo: Margin of the tile stack.
         train_samples: Training part.
         validation_samples: Validation part, scored after every epoch.
         test_samples: Test part, scored once at the end.
         clock: Share of the budget that is done before each epoch and after the last, E + 1 values,
             which the learning rate follows; None: epochs count alike.
+        storage: URI that `folder` is a copy of, where a node's own files would be lost with it;
+            None: `folder` is where they stay.
         shards: Tiles of the stack at which each worker's own begin and end, W + 1 positions; None:
             every worker holds the whole stack.
     """
@@ -107,6 +109,7 @@ class Job:
     validation_samples: Samples
     test_samples: Samples
     clock: tuple[float, ...] | None = None
+    storage: str | None = None
     shards: tuple[int, ...] | None = None
 
     @property

@@ -14,7 +14,8 @@ from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.drafts import drafting
 from st_ray.learn.metrics import Confusion
 
-_FOLDER = "outcome"
+OUTCOME = "outcome"
+SCORES = "outcome.json"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -48,20 +49,20 @@ class Outcome:
             "validation": self.validation.counts_CC.tolist(),
             "test": self.test.counts_CC.tolist(),
         }
-        with drafting(folder / _FOLDER) as draft:
+        with drafting(folder / OUTCOME) as draft:
             save_model(model, str(draft / "weights.safetensors"))
-            (draft / "outcome.json").write_text(json.dumps(table), encoding="utf-8")
+            (draft / SCORES).write_text(json.dumps(table), encoding="utf-8")
 
     @classmethod
     def exists(cls, folder: Path, fingerprint: str) -> bool:
         """Whether a run with these settings has finished here."""
-        path = folder / _FOLDER / "outcome.json"
+        path = folder / OUTCOME / SCORES
         return path.is_file() and cls.load(folder).fingerprint == fingerprint
 
     @classmethod
     def load(cls, folder: Path) -> Outcome:
         """Read what `save` wrote."""
-        table = json.loads((folder / _FOLDER / "outcome.json").read_text(encoding="utf-8"))
+        table = json.loads((folder / OUTCOME / SCORES).read_text(encoding="utf-8"))
         history = tuple(EpochRow(**row) for row in table.pop("history"))
         for name in ("validation", "test"):
             table[name] = Confusion(np.array(table[name], dtype=np.int64))
@@ -70,4 +71,4 @@ class Outcome:
     @staticmethod
     def weights(folder: Path) -> Path:
         """The file with the weights."""
-        return folder / _FOLDER / "weights.safetensors"
+        return folder / OUTCOME / "weights.safetensors"

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import Axis, Curriculum, Stage, load_curriculum
+from st_ray.storage import bare
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,6 @@ def find_curriculum(
         return default(bands, patch_size, shape)
     if name_or_file in PRESETS:
         return PRESETS[name_or_file](bands, patch_size)
-    path = Path(name_or_file)
-    if path.suffix != ".toml":
+    if not bare(name_or_file).endswith(".toml"):
         raise SpecError(unknown_name("curriculum", name_or_file, PRESETS) + ", or a .toml file")
-    return load_curriculum(path)
+    return load_curriculum(name_or_file)

@@ -29,6 +29,7 @@ from st_ray.report.sections import (
     Versions,
 )
 from st_ray.spectral.files import replacing
+from st_ray.storage import read_text
 
 FORMAT = 1
 """The version of report.json's layout that this module reads and writes."""
@@ -119,14 +120,14 @@ class Report:
             file.write((text + "\n").encode())
 
     @classmethod
-    def load(cls, path: Path) -> Report:
-        """Read a report.json.
+    def load(cls, path: Path | str) -> Report:
+        """Read a report.json, at a path or URI.
 
         Raises:
             OutputError: The file is missing, not JSON, or not a report of this format.
         """
         try:
-            data = json.loads(Path(path).read_text(encoding="utf-8"))
+            data = json.loads(read_text(path))
         except OSError as error:
             raise OutputError(
                 f"cannot read {path}: {error.strerror}; give the report.json of a finished run"

@@ -14,18 +14,19 @@ from rich.text import Text
 from st_ray.report.report import Report
 from st_ray.report.sections import Seconds
 from st_ray.report.words import compact, duration, honesty, number, percent, saving, shares
+from st_ray.storage import join
 
 WIDTH = 100
 """Columns at most, so that a log file stays readable."""
 
 
-def print_summary(report: Report, console: Console, *, out: Path | None = None) -> None:
+def print_summary(report: Report, console: Console, *, out: Path | str | None = None) -> None:
     """Print the stages, the scores, where the time went and where the results are.
 
     Args:
         report: The run's report.
         console: Where to print; colour codes are written only to a terminal.
-        out: The run's output directory.
+        out: The run's output directory, a path or URI.
     """
     width = min(console.width, WIDTH)
     console.print()
@@ -45,7 +46,9 @@ def print_summary(report: Report, console: Console, *, out: Path | None = None) 
     for line in lines:
         console.print(Text(_writable(console, line)), width=width)
     if out is not None:
-        console.print(Text(_writable(console, f"Report: {out / 'report.html'}")), soft_wrap=True)
+        console.print(
+            Text(_writable(console, f"Report: {join(out, 'report.html')}")), soft_wrap=True
+        )
 
 
 def _stage_table(report: Report, console: Console) -> Table:

@@ -13,8 +13,7 @@ Shape letters: N pixels, S patch side, K components, g components of a column.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -26,10 +25,11 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from pyarrow import fs
 
-from st_ray.errors import OutputError, SceneError
+from st_ray.errors import SceneError
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import Samples, TileStack, extract_patches
 from st_ray.spectral.tiles import Tile
+from st_ray.storage import join, open_uri, read_text, telling
 
 _CARD = "patches.json"
 _FORMAT = 1
@@ -80,9 +80,9 @@ class ExportTiles:
         ]
         table = pa.concat_tables([table for table in tables if table is not None] or [_nothing()])
         if table.num_rows:
-            system, place = _open(self.folder)
+            system, place = open_uri(self.folder)
             path = str(place / f"part-{min(tile.index for tile in tiles):08d}.parquet")
-            with _writing(self.folder):
+            with telling("write", self.folder):
                 pq.write_table(table, path, filesystem=system, compression="zstd")
         return {"rows": np.array([table.num_rows])}
 
@@ -117,25 +117,14 @@ def component_groups(stages: Sequence[int]) -> tuple[tuple[int, int], ...]:
     return tuple(pairwise(cuts))
 
 
-def make_folder(folder: str) -> None:
-    """See that a folder for patches is there.
-
-    Raises:
-        OutputError: It cannot be opened or made.
-    """
-    system, place = _open(folder)
-    with _writing(folder):
-        system.create_dir(str(place), recursive=True)
-
-
 def clear_patches(folder: str) -> None:
     """Remove the patches of a folder.
 
     Raises:
         OutputError: It cannot be written to.
     """
-    system, place = _open(folder)
-    with _writing(folder):
+    system, place = open_uri(folder)
+    with telling("write", folder):
         names = [str(place / _CARD), *_files(system, place)]  # without a card none are whole
         for item in system.get_file_info(names):
             if item.type == fs.FileType.File:
@@ -148,9 +137,9 @@ def write_card(card: PatchCard, folder: str) -> None:
     Raises:
         OutputError: It cannot be written.
     """
-    system, place = _open(folder)
+    system, place = open_uri(folder)
     text = json.dumps({**asdict(card), "format": _FORMAT}, indent=1) + "\n"
-    with _writing(folder), system.open_output_stream(str(place / _CARD)) as file:
+    with telling("write", folder), system.open_output_stream(str(place / _CARD)) as file:
         file.write(text.encode())
 
 
@@ -160,10 +149,8 @@ def read_card(folder: str) -> PatchCard:
     Raises:
         SceneError: It is no folder of patches, or its writing did not end.
     """
-    system, place = _open(folder)
     try:
-        with system.open_input_stream(str(place / _CARD)) as file:
-            table = json.loads(file.read())
+        table = json.loads(read_text(join(folder, _CARD)))
         if table.pop("format") != _FORMAT:
             raise SceneError(f"{folder} was written by another version; write it anew")
         return PatchCard(**{**table, "groups": tuple(tuple(group) for group in table["groups"])})
@@ -197,7 +184,7 @@ def read_patches(
             f"curriculum asks for {components} of {patch_size}x{patch_size}; write it anew"
         )
     groups = [group for group in card.groups if group[0] < components]
-    system, place = _open(folder)
+    system, place = open_uri(folder)
     names = ["row", "col", "part", "target", *(_column(*group) for group in groups)]
     try:
         table = pa.concat_tables(
@@ -246,23 +233,3 @@ def _nothing() -> pa.Table:
 def _files(system: fs.FileSystem, place: PurePosixPath) -> list[str]:
     found = system.get_file_info(fs.FileSelector(str(place)))
     return sorted(item.path for item in found if item.path.endswith(".parquet"))
-
-
-@contextmanager
-def _writing(folder: str) -> Iterator[None]:
-    """Around writing to a folder of any file system: its errors in one line."""
-    try:
-        yield
-    except (OSError, pa.ArrowException) as problem:
-        raise OutputError(f"cannot write {folder}: {problem}") from None
-
-
-def _open(folder: str) -> tuple[fs.FileSystem, PurePosixPath]:
-    """The file system of a path or URI, and the path in it."""
-    try:
-        system, path = (
-            fs.FileSystem.from_uri(folder) if "://" in folder else (fs.LocalFileSystem(), folder)
-        )
-    except (OSError, pa.ArrowInvalid) as problem:
-        raise OutputError(f"cannot open {folder}: {problem}") from None
-    return system, PurePosixPath(path)

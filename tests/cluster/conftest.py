@@ -10,7 +10,7 @@ from st_ray import ClusterSpec, RunSpec, SceneSpec, TileSpec, TrainSpec
 
 
 @pytest.fixture(scope="module")
-def ray_session() -> Iterator[None]:
+def ray_session(s3) -> Iterator[None]:  # whose workers know the credentials
     from st_ray.cluster.session import Session
 
     session = Session(verbose=False)

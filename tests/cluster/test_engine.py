@@ -86,11 +86,11 @@ class KillOnce(torch.nn.CrossEntropyLoss):
         return super().forward(logits, targets)
 
 
-def test_a_killed_worker_costs_nothing_but_time(spec, tmp_path) -> None:
+def test_a_killed_worker_costs_nothing_but_time(spec, tmp_path, s3) -> None:
     reports, started = [], []
-    for name in ("killed", "whole"):
+    for out in (s3("killed"), str(tmp_path / "whole")):
         loss = KillOnce(tmp_path / "marker")
-        here = replace(spec, out=str(tmp_path / name), map=False)
+        here = replace(spec, out=out, map=False)
         reports.append(
             run_curriculum(
                 here,
