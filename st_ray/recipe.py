@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,6 +24,7 @@ from st_ray.learn.objectives import (
 )
 from st_ray.learn.parallel import local_randomness
 from st_ray.learn.presets import USUAL_SHAPE, CurriculumShape
+from st_ray.storage import bare
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -67,8 +67,8 @@ def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
     whitening = entry.whitening if entry else spec.basis.exponent
     rate = entry.learning_rate if entry else spec.train.peak_rate
     open_ones = (spec.basis.whitening, spec.train.learning_rate)
-    if None in open_ones and spec.curriculum.endswith(".toml"):
-        own = load_curriculum(Path(spec.curriculum))
+    if None in open_ones and bare(spec.curriculum).endswith(".toml"):
+        own = load_curriculum(spec.curriculum)
         whitening = whitening if own.whitening is None else own.whitening
         rate = rate if own.learning_rate is None else own.learning_rate
     if spec.epochs is None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from st_ray.spectral.export import read_card
-from st_ray.storage import exists, join, names, read_text
+from st_ray.storage import exists, join, names, read_text, settle
 
 ROOT = Path(__file__).resolve().parents[1]
 RAY = str(Path(sys.executable).with_name("ray"))
@@ -144,6 +144,19 @@ def test_a_submitted_benchmark_leaves_its_figures_in_storage(head, scene_files, 
     assert {"bench.html", "bench.json", "bench.md", "cells.jsonl"} <= set(names(out))
 
 
+def test_a_submitted_search_leaves_what_it_found_in_storage(head, scene_files, store) -> None:
+    out = join(store, "search")
+    said = succeed(
+        head,
+        scene_files,
+        *("jobs/search.py", scene_files.cube, "--trials", 1, "--repeats", 0, "--confirm", 0),
+        *("--components", "4,8", "--patches", "3,5", "--whitenings", 0.5, "--device", "cpu"),
+        *("--set", "epochs=8", "--set", "backbone_options.width=8", "--out", out),
+    )
+    assert f"--curriculum {join(settle(out), 'found.toml')}" in said
+    assert {"cells.jsonl", "found.toml", "search.html", "search.json"} <= set(names(out))
+
+
 def test_a_job_with_bad_input_fails_in_one_line(head, scene_files) -> None:
     done = submit(head, "jobs/train.py", scene_files.cube, "--labels", "nowhere.npy")
     assert done.returncode != 0
@@ -163,5 +176,5 @@ def test_a_job_script_is_thin_and_shows_its_help(script: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0
-    shown = {"train": "--workers", "bench": "training", "prepare": "--out"}
+    shown = {"train": "--workers", "bench": "training", "prepare": "--out", "search": "--goal"}
     assert shown[script.stem] in done.stdout

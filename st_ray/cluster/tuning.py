@@ -12,7 +12,6 @@ import shutil
 import uuid
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol
 
 import ray
@@ -23,6 +22,7 @@ from ray.tune.search import Searcher
 from st_ray.cluster.session import root_cause
 from st_ray.config import ClusterSpec
 from st_ray.errors import SpecError, TrainingError
+from st_ray.storage import is_uri, join, remove
 
 Row = dict[str, Any]
 # (trial, what all share, report): train, and report plain numbers.
@@ -85,7 +85,7 @@ def run_on_tune(
     cluster: ClusterSpec,
     abreast: int,
     longest: float | None,
-    folder: Path,
+    place: str,
 ) -> None:
     """Train what the course hands out, several trials at a time, until it is over.
 
@@ -97,7 +97,7 @@ def run_on_tune(
         cluster: Workers, threads and device of a trial.
         abreast: Trials at a time.
         longest: The most "compute" that a trial reports, if trials may be stopped early.
-        folder: On storage that every node reaches; Tune's own notes are removed at the end.
+        place: Directory or URI that every node reaches; Tune's own notes are removed at the end.
 
     Raises:
         TrainingError: Tune itself failed.
@@ -111,7 +111,7 @@ def run_on_tune(
     resources: dict[str, float] = {"memory": 1.0} if nested else {"CPU": max(1, cluster.threads)}
     if cluster.device == "cuda" and not nested:
         resources["GPU"] = 1
-    storage = folder / "tune"
+    storage = join(place, "tune")
     run: Any = partial(_run, shared=ray.put(shared), work=work)
     tuner = ray.tune.Tuner(
         ray.tune.with_resources(run, resources),
@@ -127,7 +127,7 @@ def run_on_tune(
         ),
         run_config=ray.tune.RunConfig(
             name=uuid.uuid4().hex[:8],
-            storage_path=str(storage),
+            storage_path=storage,
             failure_config=ray.tune.FailureConfig(max_failures=cluster.max_failures),
             verbose=0,
         ),
@@ -137,7 +137,10 @@ def run_on_tune(
     except (ray.tune.TuneError, ray.exceptions.RayError) as error:
         raise TrainingError(f"Ray Tune failed: {root_cause(error)}") from error
     finally:
-        shutil.rmtree(storage, ignore_errors=True)
+        if is_uri(storage):
+            remove(storage)
+        else:
+            shutil.rmtree(storage, ignore_errors=True)
 
 
 def _scheduler(longest: float | None) -> TrialScheduler:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from st_ray.bench.ledger import Ledger, Row
@@ -137,6 +137,47 @@ class Course:
     def _told(self, row: Row) -> Told:
         accuracy = row_score(row, self._rules.score)
         return Told(accuracy=accuracy, cost=row["cost"], stopped=row["state"] == "stopped")
+
+
+class Chain:
+    """Courses one after another, as one course.
+
+    Args:
+        courses: The next is made when all draws of the one before have been told.
+    """
+
+    def __init__(self, courses: Iterator[Course]) -> None:
+        self._courses = courses
+        self._now: Course | None = None
+        self._running: dict[int, Course] = {}
+        self._advance()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing more will be handed out."""
+        return self._now is None
+
+    def next(self) -> Asked | None:
+        """A draw to be trained; None while others must be told first, or for good: see `over`."""
+        while self._now is not None:
+            asked = self._now.next()
+            if asked is not None:
+                self._running[asked.number] = self._now
+                return asked
+            if self._running or not self._now.over:
+                return None
+            self._advance()
+        return None
+
+    def tell(self, asked: Asked, row: Row) -> None:
+        """What came of a draw."""
+        self._running.pop(asked.number).tell(asked, row)
+
+    def _advance(self) -> None:
+        """Go on to the next course that has something to hand out."""
+        self._now = next(self._courses, None)
+        while self._now is not None and self._now.over:
+            self._now = next(self._courses, None)
 
 
 def row_score(row: Row, score: str) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,7 @@ import torch
 from st_ray.bench.cells import VALIDATION
 from st_ray.bench.ledger import Ledger
 from st_ray.config import RunSpec
-from st_ray.engine import Engine, settle_process
+from st_ray.engine import Engine, LocalEngine, settle_process
 from st_ray.errors import SpecError
 from st_ray.events import Fanout
 from st_ray.learn import pace
@@ -36,6 +37,7 @@ from st_ray.spectral.split import DRAWN, SplitSpec
 _COMPONENTS, _GROUPS = (10, 20, 30, 45, 60, 90), (25, 33, 50, 66, 100)
 _PATCHES = (0.45, 0.64, 0.82, 1.0)  # of the full patch's side
 _WHITENINGS = (0.0, 0.25, 0.5)
+_SMALL = 1 << 29  # values of a cube
 
 
 def settle_base(base: RunSpec) -> RunSpec:
@@ -100,7 +102,7 @@ class Field:
         )
 
 
-def open_field(spec: SearchSpec, engine: Engine, ledger: Ledger, folder: Path) -> Field:
+def open_field(spec: SearchSpec, engine: Engine, ledger: Ledger, place: str) -> Field:
     """Open the scene, prepare its data in every variant, and time the sizes of the ladders.
 
     Raises:
@@ -114,7 +116,10 @@ def open_field(spec: SearchSpec, engine: Engine, ledger: Ledger, folder: Path) -
     control = control_schedule(named, base, bands)
     ladders = _ladders(spec, base, control, bands)
     most = max(*components_of(control), *ladders[0])
-    prepared = dict(_prepare(_variants(control, ladders), base, recipe, engine, scene, most))
+    # Starting Ray Data for each variant would take longer than most scenes do here.
+    small = math.prod(scene.cube.shape) < _SMALL
+    where = LocalEngine(replace(base.cluster, device="cpu")) if small else engine
+    prepared = dict(_prepare(_variants(control, ladders), base, recipe, where, scene, most))
     jobs = {variant: job for variant, (job, _) in prepared.items()}
     job = next(iter(jobs.values()))
     order = epoch_order(job.train_samples.targets_N, job.train.class_floor, job.seed, 0)
@@ -126,7 +131,7 @@ def open_field(spec: SearchSpec, engine: Engine, ledger: Ledger, folder: Path) -
         stacks={variant: stack for variant, (_, stack) in prepared.items()},
         paces=measure_paces(sorted(sizes), job, ledger, engine.device),
         samples=len(order),
-        folder=folder,
+        place=place,
     )
     return Field(base=base, scene=scene, control=control, ground=ground, ladders=ladders)
 

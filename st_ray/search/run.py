@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any
 
-from st_ray.bench.ledger import Ledger, Row
+from st_ray.bench.ledger import CELLS_FILE, Ledger, Row
 from st_ray.compose import installed_versions
 from st_ray.engine import open_engine, usable_cores
 from st_ray.errors import SpecError, TrainingError
@@ -19,14 +19,15 @@ from st_ray.output import RunFolder
 from st_ray.search.choose import answers, averaged, front, ranked, saving
 from st_ray.search.confirm import compare, confirm
 from st_ray.search.constrained import Backward, Forward
-from st_ray.search.course import Asked, Course, Rules, row_score
+from st_ray.search.course import Asked, Chain, Course, Rules, row_score
 from st_ray.search.ground import Field, open_field
 from st_ray.search.methods import Draw, Goal, Listed, Method, Sampled, grid_draws, random_draws
 from st_ray.search.runners import Device, abreast, run_trials
 from st_ray.search.schedule import Schedule
 from st_ray.search.spec import SearchSpec
-from st_ray.search.trial import Trial
+from st_ray.search.trial import Trial, clear_trials
 from st_ray.search.write import write_search
+from st_ray.storage import join
 
 Say = Callable[[str], None]
 FOUND_FILE = "found.toml"
@@ -43,15 +44,15 @@ def run_search(spec: SearchSpec, say: Say = print, *, verbose: bool = False) -> 
     Raises:
         StRayError: Bad input, in one line.
     """
-    folder = Path(spec.out).absolute()
-    with RunFolder(folder):
-        ledger = Ledger(folder)
+    with RunFolder(spec.out) as folder:
+        folder.bring(CELLS_FILE)
+        ledger = Ledger(folder.path, folder.keep)
         cluster = spec.base.cluster
         # A trial's process has a thread unless told otherwise, so that trials run side by side.
         cluster = replace(cluster, threads=max(1, cluster.threads))
         with open_engine(cluster, verbose=verbose) as engine:
             settled = replace(spec, base=replace(spec.base, cluster=cluster))
-            field = open_field(settled, engine, ledger, folder)
+            field = open_field(settled, engine, ledger, folder.place)
             search = _Search(settled, field, ledger, engine.device, say)
             search.run()
         return search.finish(folder)
@@ -64,49 +65,60 @@ class _Search:
     ledger: Ledger
     device: Device
     say: Say
-    rows: list[Row] | None = None
-    finals: list[Row] | None = None
+    rows: list[Row] = dataclass_field(default_factory=list)
+    finals: list[Row] = dataclass_field(default_factory=list)
+    watching: bool = False
     goal: Goal | None = None
     late: bool = False
     until: float = math.inf
 
     def run(self) -> None:
-        """All trials."""
+        """All trials: "default", those of the method, and the finals.
+
+        Raises:
+            TrainingError: "default" could not be trained.
+        """
         spec, field = self.spec, self.field
         if spec.max_hours is not None:
             self.until = time.time() + 3600.0 * spec.max_hours
-        control = self._course(Listed([Draw(schedule=field.control, why="default")]), early=False)
-        if not control or control[0]["state"] == "failed":
-            why = control[0]["error"] if control else "the time was over"
-            raise TrainingError(f"the curriculum 'default' could not be trained: {why}")
-        reached = row_score(control[0], spec.score)
+        make_method(spec, field, Goal(kind=spec.goal), 1)  # what is wrong is told before a trial
+        longest = max(1.0, spec.budget or 1.0) * field.unit
+        run_trials(
+            Chain(self._courses()),
+            self._trial,
+            field.ground,
+            cluster=replace(field.base.cluster, device=self.device),
+            abreast=self._abreast(),
+            longest=longest if spec.early else None,
+        )
+        if self.goal is None:
+            control = self.rows[0] if self.rows else {"error": "the time was over"}
+            raise TrainingError(
+                f"the curriculum 'default' could not be trained: {control['error']}"
+            )
+
+    def _courses(self) -> Iterator[Course]:
+        """One after another: what comes next depends on what came of the ones before."""
+        spec, field = self.spec, self.field
+        yield from self._course(Listed([Draw(schedule=field.control, why="default")]))
+        if not self.rows or self.rows[0]["state"] == "failed":
+            return
+        reached = row_score(self.rows[0], spec.score)
         floor = reached if spec.floor is None else spec.floor
         self.goal = Goal(kind=spec.goal, floor=floor, unit=field.unit)
-        method = make_method(spec, field, self.goal, self._abreast())
-        self.rows = control + self._course(method, start=1, early=spec.early)
-        self._finals()
-
-    def _finals(self) -> None:
-        """Train the best again with other seeds, and "default" with them."""
-        spec, rows, goal = self.spec, self.rows, self.goal
-        assert rows is not None
-        assert goal is not None
-        chosen = ranked(answers(rows, spec.score), goal, spec.score, self.budget)[: spec.finalists]
-        schedules = [Schedule.of_table(row["schedule"]) for row in chosen]
-        schedules = list(dict.fromkeys([self.field.control, *schedules]))
-        draws = [
-            Draw(schedule=schedule, again=again, why=f"finals, training {again + 1}")
-            for again in range(1, spec.repeats + 1)
-            for schedule in schedules
-        ]
-        again_rows = self._course(Listed(draws), start=len(rows), early=False)
-        known = set(schedules)
-        first = [row for row in rows if Schedule.of_table(row["schedule"]) in known]
+        self.watching = spec.early
+        yield from self._course(make_method(spec, field, self.goal, self._abreast()))
+        self.watching = False
+        before = self.rows
+        yield from self._course(Listed(self._finalists()))
+        known = {Schedule.of_table(row["schedule"]) for row in self.rows[len(before) :]}
+        known |= {field.control}
+        first = [row for row in before if Schedule.of_table(row["schedule"]) in known]
         first = [row for row in first if not row["probe"]]
-        self.finals = averaged([*_once(first), *again_rows], spec.score)
-        self.rows = [*rows, *again_rows]
+        self.finals = averaged([*_once(first), *self.rows[len(before) :]], spec.score)
 
-    def _course(self, method: Method, *, start: int = 0, early: bool) -> list[Row]:
+    def _course(self, method: Method) -> Iterator[Course]:
+        """A course whose rows are taken in when it is over."""
         spec, field = self.spec, self.field
         rules = Rules(
             facts=field.facts,
@@ -115,24 +127,29 @@ class _Search:
             until=self.until,
             listen=self._tell,
         )
-        course = Course(method, self.ledger, rules, start)
-        run_trials(
-            course,
-            partial(self._trial, early),
-            field.ground,
-            cluster=replace(field.base.cluster, device=self.device),
-            abreast=self._abreast(),
-            longest=max(1.0, spec.budget or 1.0) * field.unit if early else None,
-        )
+        course = Course(method, self.ledger, rules, len(self.rows))
+        yield course
         self.late |= course.late
-        return course.rows
+        self.rows = [*self.rows, *course.rows]
 
-    def _trial(self, early: bool, asked: Asked) -> Trial:
+    def _finalists(self) -> list[Draw]:
+        """The best again with other seeds, and "default" with them."""
+        spec, goal = self.spec, self.goal
+        assert goal is not None  # it is set before the method begins
+        chosen = ranked(answers(self.rows, spec.score), goal, spec.score, self.budget)
+        schedules = [Schedule.of_table(row["schedule"]) for row in chosen[: spec.finalists]]
+        return [
+            Draw(schedule=schedule, again=again, why=f"finals, training {again + 1}")
+            for again in range(1, spec.repeats + 1)
+            for schedule in dict.fromkeys([self.field.control, *schedules])
+        ]
+
+    def _trial(self, asked: Asked) -> Trial:
         return Trial(
             number=asked.number,
             schedule=asked.draw.schedule,
             seed=self.field.base.seed + asked.draw.again,
-            watched=early,
+            watched=self.watching,
             shared=self.spec.share,
         )
 
@@ -156,14 +173,13 @@ class _Search:
             what = f"validation {self.spec.score.upper()} {reached:.2%}, cost {cost:.2f}{stopped}"
         self.say(f"trial {row['number']:3d}  {words}: {what}")
 
-    def finish(self, folder: Path) -> dict[str, Any]:
-        """Choose, confirm, write."""
+    def finish(self, folder: RunFolder) -> dict[str, Any]:
+        """Choose, confirm, write; what only trials needed is removed."""
         spec, goal, rows = self.spec, self.goal, self.rows
         assert goal is not None
-        assert rows is not None
         winner = self._winner()
         found = winner.curriculum("found", self.field.base.full_epochs)
-        save_curriculum(found, folder / FOUND_FILE)
+        save_curriculum(found, folder.path / FOUND_FILE)
         compared = None
         if winner != self.field.control and spec.confirm and not self.late:
             seeds = [self.field.base.seed + 1 + at for at in range(spec.confirm)]
@@ -203,17 +219,19 @@ class _Search:
             "control": self.field.control.table(),
             "compute": saving(rows),
             "confirmation": None if compared is None else compare(compared),
-            "found": str(folder / FOUND_FILE),
+            "found": join(folder.place, FOUND_FILE),
             "versions": installed_versions(),
         }
-        write_search(table, folder)
+        write_search(table, folder.path)
+        if not self.late:
+            clear_trials(self.field.ground)
         return table
 
     def _winner(self) -> Schedule:
         """The best of the finals; "default" where none is better than it."""
         spec, goal, control = self.spec, self.goal, self.field.control
         assert goal is not None
-        finals = self.finals or []
+        finals = self.finals
         if spec.goal == "cost" and spec.floor is None:
             own = [row for row in finals if Schedule.of_table(row["schedule"]) == control]
             goal = replace(goal, floor=row_score(own[0], spec.score)) if own else goal

@@ -15,7 +15,7 @@ from st_ray.engine import settle_process
 from st_ray.learn.fit import Listen, fit
 from st_ray.learn.job import Job
 from st_ray.learn.peers import Peers
-from st_ray.search.course import Asked, Course
+from st_ray.search.course import Asked, Chain, Course
 from st_ray.search.trial import Ground, Train, Trial, run_trial
 from st_ray.spectral.patches import TileStack
 
@@ -38,7 +38,7 @@ def abreast(cluster: ClusterSpec, device: Device, wanted: int | None) -> int:
 
 
 def run_trials(
-    course: Course,
+    course: Course | Chain,
     make: MakeTrial,
     ground: Ground,
     *,
@@ -71,11 +71,11 @@ def run_trials(
         cluster=each,
         abreast=abreast,
         longest=longest,
-        folder=ground.folder,
+        place=ground.place,
     )
 
 
-def run_here(course: Course, make: MakeTrial, ground: Ground, device: str) -> None:
+def run_here(course: Course | Chain, make: MakeTrial, ground: Ground, device: str) -> None:
     """Train one trial after another in this process."""
     while not course.over:
         asked = course.next()

@@ -5,6 +5,8 @@ Nothing here sees a test pixel: the validation part is scored in its place.
 
 from __future__ import annotations
 
+import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -21,8 +23,9 @@ from st_ray.learn.fit import Listen
 from st_ray.learn.job import Job
 from st_ray.learn.outcome import Outcome
 from st_ray.search.prefixes import Prefixes
-from st_ray.search.schedule import Schedule
+from st_ray.search.schedule import Schedule, key_of
 from st_ray.spectral.patches import Samples, TileStack
+from st_ray.storage import is_uri, join, remove
 
 # (job, stack, listener): run `fit` somewhere.
 Train = Callable[[Job, TileStack, Listen], None]
@@ -59,14 +62,26 @@ class Ground:
         stacks: Projected tiles, by variant.
         paces: Seconds of a training sample at (components, patch_size).
         samples: Of an epoch.
-        folder: Of the search; every node must reach it.
+        place: Directory or URI of the search; every node must reach it.
     """
 
     jobs: Mapping[Variant, Job]
     stacks: Mapping[Variant, TileStack]
     paces: Mapping[tuple[int, int], float]
     samples: int
-    folder: Path
+    place: str
+
+    @property
+    def storage(self) -> str | None:
+        """The URI that trials are kept at; None where they are in a directory that all reach."""
+        return self.place if is_uri(self.place) else None
+
+    @property
+    def folder(self) -> Path:
+        """The directory, or this node's own beside a URI."""
+        if self.storage is None:
+            return Path(self.place)
+        return Path(tempfile.gettempdir()) / f"st_ray-search-{key_of(self.place)}"
 
     def epoch_cost(self, components: int, patch_size: int) -> float:
         """Predicted seconds of an epoch."""
@@ -166,6 +181,7 @@ def _train(trial: Trial, ground: Ground, train: Train, report: Callable[[Row], N
         clock=schedule.clock,
         fingerprint=key,
         folder=ground.folder / "trials" / key,
+        storage=ground.storage and join(ground.storage, f"trials/{key}"),
         validation_samples=shared.validation_samples if trial.watched else nothing,
         test_samples=shared.validation_samples,
     )
@@ -188,3 +204,16 @@ def _train(trial: Trial, ground: Ground, train: Train, report: Callable[[Row], N
         "epochs": schedule.epochs,
         "state": "done",
     }
+
+
+def clear_trials(ground: Ground) -> None:
+    """Remove the checkpoints of a search that is over; of other nodes' own copies, nothing.
+
+    Raises:
+        OutputError: A URI cannot be written.
+    """
+    for name in ("trials", "prefixes"):
+        shutil.rmtree(ground.folder / name, ignore_errors=True)
+    if ground.storage is not None:
+        shutil.rmtree(ground.folder, ignore_errors=True)
+        remove(join(ground.storage, "trials"))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 from st_ray.bench.page import points, points_interval
 from st_ray.search.schedule import Schedule
+from st_ray.storage import join, parent
 
 
 def ending(table: dict[str, Any]) -> str:
     """What was found, how it compares with "default", and where to look."""
-    page = Path(table["found"]).with_name("search.html")
+    page = join(parent(table["found"]), "search.html")
     if not table["complete"]:
         head = "The time was over before the search was; repeat the command to go on."
     elif table["winner_is_default"]:

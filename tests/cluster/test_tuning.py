@@ -65,7 +65,7 @@ def ground(tmp_path: Path) -> Ground:
         stacks={variant: TileStack(values_REK=values, halo=HALO)},
         paces={(k, side): 0.01 * k * side**2 for k in (4, 5, 6, 8) for side in (3, 7)},
         samples=40,
-        folder=tmp_path,
+        place=str(tmp_path),
     )
 
 
@@ -76,7 +76,7 @@ def make(asked: Asked, watched: bool = False) -> Trial:
 def tune(some: Course, ground: Ground, cluster: ClusterSpec = CLUSTER, **how) -> None:
     how = {"make": make, "abreast": 1, "longest": None, **how}
     work = partial(work_on, cluster)
-    run_on_tune(some, work=work, shared=ground, cluster=cluster, folder=ground.folder, **how)
+    run_on_tune(some, work=work, shared=ground, cluster=cluster, place=ground.place, **how)
 
 
 def course(ground: Ground, *schedules: Schedule) -> Course:
@@ -100,9 +100,9 @@ def test_a_trial_may_have_workers_of_its_own(ground: Ground) -> None:
     some = course(ground, GOOD)
     two = replace(CLUSTER, workers=2)
     tune(some, ground, two, abreast=room_for(two, "cpu"))
-    alone = course(replace(ground, folder=ground.folder / "alone"), GOOD)
+    alone = course(replace(ground, place=str(ground.folder / "alone")), GOOD)
     (ground.folder / "alone").mkdir()
-    other = replace(ground, folder=ground.folder / "alone")
+    other = replace(ground, place=str(ground.folder / "alone"))
     tune(alone, other)
     assert [row.get("error") for row in (*some.rows, *alone.rows)] == [None, None]
     assert some.rows[0]["oa"] == pytest.approx(alone.rows[0]["oa"], abs=0.1)

@@ -16,6 +16,7 @@ from st_ray.search import runners
 from st_ray.search.run import run_search
 from st_ray.search.schedule import Schedule
 from st_ray.search.spec import SearchSpec
+from st_ray.storage import join, names
 
 
 @pytest.fixture
@@ -113,6 +114,29 @@ def test_a_search_goes_on_where_it_was_and_confirms(search: SearchSpec, monkeypa
     assert len({json.dumps(row["schedule"]) + str(row["again"]) for row in table["trials"]}) == len(
         trained
     )
+
+
+def test_a_search_in_a_store_goes_on_from_it(search: SearchSpec, s3, monkeypatch) -> None:
+    place = s3("search")
+    trained = []
+    real = runners.run_trial
+
+    def killed(trial, *rest) -> None:
+        if len(trained) == 2:
+            raise KeyboardInterrupt
+        trained.append(trial)
+        real(trial, *rest)
+
+    monkeypatch.setattr(runners, "run_trial", killed)
+    with pytest.raises(KeyboardInterrupt):
+        run_search(replace(search, out=place), quiet)
+    monkeypatch.setattr(runners, "run_trial", real)
+    table = run_search(replace(search, out=place), quiet)
+    assert table["found"] == join(place, "found.toml")
+    kept = {"cells.jsonl", "found.toml", "search.html", "search.json"}
+    assert set(names(place)) == kept  # no trial's checkpoints
+    again = fill_in(replace(search.base, curriculum=table["found"]))
+    assert again.train.learning_rate == table["winner"]["learning_rate"]
 
 
 def test_the_winner_meets_default_on_fresh_seeds(search: SearchSpec) -> None:

@@ -38,7 +38,7 @@ def ground(tmp_path: Path) -> Ground:
         stacks={variant: stack},
         paces=paces,
         samples=40,
-        folder=tmp_path,
+        place=str(tmp_path),
     )
 
 
@@ -63,7 +63,7 @@ def test_an_equal_beginning_is_trained_once_and_changes_nothing(
 ) -> None:
     _, (first,) = outcome(ground, trial())
     shared, (second,) = outcome(ground, trial(OTHER))
-    alone, (third,) = outcome(replace(ground, folder=tmp_path / "alone"), trial(OTHER))
+    alone, (third,) = outcome(replace(ground, place=str(tmp_path / "alone")), trial(OTHER))
     assert first["spent"] == first["compute"]
     before = FIRST.epochs * ground.epoch_cost(4, 3)
     assert second["spent"] == pytest.approx(second["compute"] - before)
@@ -104,7 +104,7 @@ def test_a_watched_trial_reports_every_epoch_at_its_compute(ground: Ground) -> N
 
 
 def test_a_trial_that_was_cut_off_goes_on(ground: Ground) -> None:
-    whole, _ = outcome(replace(ground, folder=ground.folder / "whole"), trial())
+    whole, _ = outcome(replace(ground, place=str(ground.folder / "whole")), trial())
 
     def killed(some, stack, listen) -> None:
         def cut(event) -> None:
