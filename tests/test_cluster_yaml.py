@@ -142,3 +142,17 @@ def test_the_rayjob_names_options_that_there_are(st_ray) -> None:
     code, _, err = st_ray(*words[:-2], "--set", "cluster.least_workers=9")
     assert code != 0
     assert "cluster.least_workers=9: expected 1 to cluster.workers=4" in err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "ray get-auth-token --generate && chmod 600 ~/.ray/auth_token",
+        "ray up cluster.yaml",
+        "ray dashboard cluster.yaml",
+        "RAY_AUTH_MODE=token RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265",
+    ],
+)
+def test_the_readme_and_the_file_name_the_same_commands(words: str) -> None:
+    assert words in (ROOT / "README.md").read_text()
+    assert words in FILE.read_text()
