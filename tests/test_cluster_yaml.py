@@ -120,16 +120,16 @@ def test_no_secret_is_in_a_file(file: Path) -> None:
             pytest.fail(f"{path}={value}")
 
 
-def test_the_rayjob_trains_on_spot_gpus_from_zero_with_a_token() -> None:
+def test_the_rayjob_trains_on_spot_gpus_with_a_token() -> None:
     job = yaml.safe_load((ROOT / "jobs" / "rayjob.yaml").read_text())
     assert (job["apiVersion"], job["kind"]) == ("ray.io/v1", "RayJob")
     spec, cluster = job["spec"], job["spec"]["rayClusterSpec"]
     assert spec["entrypoint"].startswith("st-ray train ")
     assert spec["shutdownAfterJobFinishes"] is True
-    assert cluster["enableInTreeAutoscaling"] is True
     assert cluster["authOptions"] == {"mode": "token"}
     [group] = cluster["workerGroupSpecs"]
-    assert group["replicas"] == group["minReplicas"] == 0 < group["maxReplicas"]
+    assert group["replicas"] == group["maxReplicas"] == 4
+    assert f"--workers {group['replicas']} " in spec["entrypoint"]
     pods = [part["template"]["spec"] for part in (cluster["headGroupSpec"], group)]
     images = {pod["containers"][0]["image"] for pod in pods}
     assert len(images) == 1

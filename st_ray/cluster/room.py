@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import ray
-from ray._private.state import state
 
 from st_ray.config import ClusterSpec
 from st_ray.errors import SpecError
@@ -32,24 +36,46 @@ class Room:
     store: float = 0.0
 
 
+# What Ray's launcher leaves on the head, where jobs' drivers run; Ray itself is asked in vain: its
+# autoscaler tells nobody how far it may go.
+_LAUNCHED = "~/ray_bootstrap_config.yaml"
+
+
 def look_around() -> Room:
     """The room of the cluster that this process belongs to."""
-    now, later = ray.cluster_resources(), _with_all_nodes()
+    now, later = ray.cluster_resources(), with_all_nodes(_launched())
     cpus, gpus = max(1, int(now.get("CPU", 1))), int(now.get("GPU", 0))
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     return Room(
         cpus=cpus,
         gpus=gpus,
-        most_cpus=max(cpus, int(later.get("CPU", 0))),
-        most_gpus=max(gpus, int(later.get("GPU", 0))),
+        most_cpus=max(cpus, later.get("CPU", 0)),
+        most_gpus=max(gpus, later.get("GPU", 0)),
         grows=bool(later),
         store=min(node.get("object_store_memory", 0.0) for node in nodes),
     )
 
 
-def _with_all_nodes() -> dict[str, int]:
-    """What the autoscaler's settings allow, as Ray Train reads it; empty without an autoscaler."""
-    return state.get_max_resources_from_cluster_config() or {}
+def _launched() -> Mapping[str, Any]:
+    """The settings that this cluster was launched with; empty if it was started otherwise."""
+    try:
+        found = json.loads(Path(_LAUNCHED).expanduser().read_text(encoding="utf-8"))
+    except (OSError, ValueError, RuntimeError):  # none; not a launcher's; no home directory
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def with_all_nodes(launched: Mapping[str, Any]) -> Counter[str]:
+    """Resources of the head and of all the workers that may come; nothing if none may."""
+    total: Counter[str] = Counter()
+    kinds = dict(launched.get("available_node_types", {}))
+    head = kinds.pop(launched.get("head_node_type"), {})
+    for kind in kinds.values():
+        nodes = min(kind.get("max_workers", 0), launched.get("max_workers", 0))
+        total.update({name: nodes * each for name, each in kind["resources"].items()})
+    if total:
+        total.update(head.get("resources", {}))
+    return total
 
 
 def choose_workers(spec: ClusterSpec, device: str, room: Room) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
+import yaml
 
 from st_ray import ClusterSpec
-from st_ray.cluster.room import Room, choose_workers
+from st_ray.cluster.room import Room, choose_workers, with_all_nodes
 from st_ray.errors import SpecError
 
 FULL = Room(cpus=8, gpus=2, most_cpus=8, most_gpus=2)
@@ -41,3 +44,16 @@ def test_what_can_never_start_is_refused(settings, device, room, message: str) -
     with pytest.raises(SpecError, match=message) as caught:
         choose_workers(ClusterSpec(**settings), device, room)
     assert "\n" not in str(caught.value)
+
+
+def test_nodes_that_cluster_yaml_may_add_count_as_room() -> None:
+    launched = yaml.safe_load((Path(__file__).resolve().parents[2] / "cluster.yaml").read_text())
+    assert with_all_nodes(launched) == {"CPU": 3 + 4 * 4, "GPU": 4}
+    assert with_all_nodes({**launched, "max_workers": 1}) == {"CPU": 3 + 4, "GPU": 1}
+
+
+def test_machines_of_ones_own_are_counted_as_they_come() -> None:
+    kinds = {"local.cluster.node": {"resources": {}, "max_workers": 2}}
+    launched = {"head_node_type": "local.cluster.node", "available_node_types": kinds}
+    assert not with_all_nodes(launched)
+    assert not with_all_nodes({})
