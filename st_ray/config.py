@@ -16,6 +16,7 @@ from pydantic import TypeAdapter, ValidationError
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import check_beta
 from st_ray.learn.job import TrainSpec
+from st_ray.learn.placement import TIED
 from st_ray.learn.presets import PRESETS, USUAL_EPOCHS
 from st_ray.spectral.basis import BasisSpec
 from st_ray.spectral.benchmarks import SCENES
@@ -39,6 +40,8 @@ class ClusterSpec:
     Attributes:
         workers: Ray Train workers; 0 trains in this process without Ray; None takes one per GPU,
             or without GPUs two (one on a single-core machine).
+        least_workers: How few of them may train while nodes are lost or still to come; None: it
+            takes all, so a lost node is waited for.
         device: "auto" (CUDA if there is any), "cpu" or "cuda".
         threads: CPU threads a worker; 0 shares the machine's cores out evenly.
         max_failures: Worker deaths a run survives, each costing the epoch under way.
@@ -49,6 +52,7 @@ class ClusterSpec:
     """
 
     workers: int | None = None
+    least_workers: int | None = None
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0
     max_failures: int = 3
@@ -58,10 +62,14 @@ class ClusterSpec:
         for name in ("workers", "threads", "max_failures"):
             if (getattr(self, name) or 0) < 0:
                 raise SpecError(f"cluster.{name}={getattr(self, name)}: expected 0 or more")
-        if self.placement not in ("auto", "replicate", "shard"):
-            raise SpecError(
-                f"cluster.placement={self.placement!r}: expected 'auto', 'replicate' or 'shard'"
-            )
+        if self.placement not in (known := ("auto", "replicate", "shard")):
+            raise SpecError(unknown_name("cluster.placement", self.placement, known))
+        least, most = self.least_workers, self.workers
+        if least is not None and (least < 1 or (most is not None and least > most)):
+            allowed = "1 or more" if most is None else f"1 to cluster.workers={most}"
+            raise SpecError(f"cluster.least_workers={least}: expected {allowed}")
+        if least is not None and self.placement == "shard":
+            raise SpecError(f"cluster.least_workers={least} with cluster.placement=shard: {TIED}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,7 @@ Events are dicts with a "kind":
 * ``phase``: a part of the run begins ("name": startup, statistics, ingest, train, map).
 * ``plan``: the stages are settled ("stages": tuple of `PlannedStage`).
 * ``started``: training begins ("epochs": of the whole run, "epoch": already done, "time": Unix).
-* ``worker``: the first of the workers is up ("time": Unix).
+* ``worker``: the first of the workers is up ("time": Unix, "world": how many there are).
 * ``epoch``: one is done ("row": `EpochRow`, "time": Unix).
 * ``failed``: a worker met bad input ("message").
 """
@@ -35,16 +35,20 @@ class Fanout:
 
     Attributes:
         training_started: Unix time at which training began, once it has.
+        workers: How many there were at each start of training; usually one number.
     """
 
     def __init__(self, *listeners: Listen | None) -> None:
         self._listeners = [listener for listener in listeners if listener is not None]
         self.training_started: float | None = None
+        self.workers: list[int] = []
 
     def __call__(self, event: Event) -> None:
         """Tell all."""
         if event["kind"] == "started" and self.training_started is None:
             self.training_started = float(event["time"])
+        elif event["kind"] == "worker":
+            self.workers.append(int(event["world"]))
         for listener in self._listeners:
             listener(event)
 

@@ -11,10 +11,10 @@ import numpy as np
 
 from st_ray.config import RunSpec
 from st_ray.engine import Engine
-from st_ray.errors import SceneError
+from st_ray.errors import SceneError, SpecError
 from st_ray.learn.job import Job
 from st_ray.learn.loop import epoch_order
-from st_ray.learn.placement import plan_shards
+from st_ray.learn.placement import TIED, plan_shards
 from st_ray.spectral.export import read_card, read_patches
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.parts import TEST, TRAIN, VALIDATION
@@ -39,6 +39,8 @@ def ingest(
         placement = "replicate" if fits else "shard"
     if placement == "replicate":
         return job, project_tiles(engine, plan)
+    if spec.cluster.least_workers is not None:
+        raise SpecError(f"the projected tiles are too large for every worker to hold all: {TIED}")
     rows_N = job.train_samples.centres_N2[:, 0]
     weights_T = np.bincount(rows_N // plan.edge, minlength=len(plan.tiles))
     seen = epoch_order(job.train_samples.targets_N, job.train.class_floor, job.seed, 0)

@@ -149,4 +149,7 @@ def _train(
         run.seconds["train"] -= waited + outcome.evaluate_seconds
         run.seconds["evaluate"] = outcome.evaluate_seconds
     run.resume_clock(outcome.history[:done])
+    counts = run.listen.workers
+    if set(counts) - {engine.workers}:
+        run.notes += (f"the number of workers changed: {', then '.join(map(str, counts))}",)
     return outcome

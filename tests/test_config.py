@@ -61,6 +61,7 @@ def test_settings_are_toml_values_or_bare_words() -> None:
         ("seed=-1", "seed=-1"),
         ("cluster.workers=-2", "cluster.workers=-2"),
         ("cluster.device=tpu", "cluster.device='tpu'"),
+        ("cluster.least_workers=0", "cluster.least_workers=0: expected 1 or more"),
         ("train.batch_size=1", "train.batch_size=1"),
         ("basis.pixels=test", "basis.pixels='test'"),
     ],
@@ -69,6 +70,21 @@ def test_a_wrong_setting_is_refused_in_one_line(assignment: str, message: str) -
     with pytest.raises(SpecError, match=message) as caught:
         spec_from_table(override({}, [assignment]))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"workers": 2, "least_workers": 3}, "least_workers=3: expected 1 to cluster.workers=2"),
+        ({"workers": 0, "least_workers": 1}, "expected 1 to cluster.workers=0"),
+        ({"least_workers": 1, "placement": "shard"}, "holds tiles of its own.*replicate"),
+    ],
+)
+def test_fewer_workers_than_asked_for_must_be_able_to_train(settings, message: str) -> None:
+    with pytest.raises(SpecError, match=message) as caught:
+        ClusterSpec(**settings)
+    assert "\n" not in str(caught.value)
+    assert ClusterSpec(workers=4, least_workers=2).least_workers == 2
 
 
 def test_a_value_cannot_hold_settings() -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 from dataclasses import astuple, replace
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -11,8 +13,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from st_ray import BasisSpec, SceneSpec, SplitSpec, TileSpec
+from st_ray import BasisSpec, ClusterSpec, SceneSpec, SplitSpec, TileSpec
 from st_ray.errors import SceneError, SpecError, SplitError, TrainingError
+from st_ray.feed import ingest
 from st_ray.learn.bundle import PredictTiles, load_bundle
 from st_ray.learn.placement import Sharded
 from st_ray.pipeline import run_curriculum
@@ -107,6 +110,15 @@ def test_tiles_that_fit_no_memory_are_sharded_unasked(spec, tmp_path, monkeypatc
     monkeypatch.setattr(StackPlan, "build", lambda *args: built.append(args[3]) or original(*args))
     run_curriculum(replace(spec, epochs=6, map=False, out=str(tmp_path / "run")))
     assert built == [0.0]
+
+
+def test_tiles_are_not_sharded_among_workers_that_come_and_go(spec) -> None:
+    changing = replace(spec, cluster=ClusterSpec(workers=2, least_workers=1))
+    engine: Any = SimpleNamespace(memory=7.0)
+    plan: Any = SimpleNamespace(tiles=(1, 2), tile_bytes=4)
+    with pytest.raises(SpecError, match=r"too large for every worker.*leave out") as caught:
+        ingest(engine, plan, cast(Any, None), changing)
+    assert "\n" not in str(caught.value)
 
 
 def test_shards_are_planned_for_every_step_of_an_epoch(spec, tmp_path, monkeypatch) -> None:

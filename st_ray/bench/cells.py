@@ -188,6 +188,7 @@ _NO_EFFECT = (
     "map",
     "out",
     "cluster.workers",
+    "cluster.least_workers",
     "cluster.max_failures",
 )
 # Settings that were added since the first cells were measured, at the value that those had: a

@@ -16,6 +16,7 @@ import torch
 from numpy.typing import NDArray
 
 from st_ray import errors
+from st_ray.cluster.room import choose_workers, look_around
 from st_ray.cluster.session import Session, root_cause
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
@@ -72,7 +73,7 @@ class RayEngine:
             {"tile": position, "raster": crop_or_nothing(raster_HW, tile, side)}
             for position, tile in enumerate(tiles)
         ]
-        blocks = max(-(-len(tiles) // TILES_PER_BLOCK), min(len(tiles), 2 * self._cpus()))
+        blocks = max(-(-len(tiles) // TILES_PER_BLOCK), min(len(tiles), 2 * look_around().cpus))
         run_block: Any = partial(_run_block, work=work, tiles=tuple(tiles), merged=bool(merge))
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             run_block, batch_size=None, num_gpus=gpus
@@ -96,36 +97,19 @@ class RayEngine:
         spec = replace(self.spec, device=self.device, workers=self.workers)
         train_on_workers(job, data, spec, listen)
 
-    def _cpus(self) -> int:
-        return max(1, int(ray.cluster_resources().get("CPU", 1)))
-
     def _settle(self) -> None:
-        """Choose device and workers by what the cluster has.
+        """Choose device and workers by what the cluster has, or may get.
 
         Raises:
             SpecError: It has not enough; Ray would wait for it without end.
         """
-        spec, cpus = self.spec, self._cpus()
-        gpus = int(ray.cluster_resources().get("GPU", 0))
+        room = look_around()
+        gpus = room.most_gpus
         if self._session.local and not torch.cuda.is_available():
             gpus = 0  # a CPU build of torch
-        self.device = choose_device(spec.device, gpus)
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        store = min(node.get("object_store_memory", 0.0) for node in nodes)
-        self.memory = _SHARE_OF_STORE * store
-        usual = gpus if self.device == "cuda" else min(2, cpus)
-        self.workers = usual if spec.workers is None else spec.workers
-        threads = max(1, spec.threads)
-        most = cpus // threads
-        if self.device == "cuda":
-            most = min(most, gpus)
-        if self.workers > most:
-            each = f"{threads} CPU{'s' * (threads > 1)}" + " and a GPU" * (self.device == "cuda")
-            raise SpecError(
-                f"--workers {self.workers}, each with {each}, exceed the Ray cluster's {cpus} CPUs "
-                f"and {gpus} GPUs; use --workers {most} or fewer"
-                + (", or a smaller cluster.threads" if threads > 1 else "")
-            )
+        self.device = choose_device(self.spec.device, gpus)
+        self.memory = _SHARE_OF_STORE * room.store
+        self.workers = choose_workers(self.spec, self.device, room)
 
 
 def _run_block(

@@ -24,7 +24,9 @@ import ray.train
 import ray.train.torch
 from ray.train import FailureConfig, RunConfig, ScalingConfig
 from ray.util.queue import Empty, Queue
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
+from st_ray.cluster.room import look_around
 from st_ray.cluster.session import root_cause
 from st_ray.config import ClusterSpec
 from st_ray.engine import SHARE_OF_MEMORY, free_memory, hold, settle_process
@@ -41,6 +43,8 @@ from st_ray.storage import join, remove
 
 _FETCH_TIMEOUT_S = 600.0
 _POLL_S = 0.5
+_PATIENCE = "RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"
+_NOTICE_S, _BOOT_S = 30, 900
 
 
 def train_on_workers(
@@ -51,7 +55,7 @@ def train_on_workers(
     Raises:
         TrainingError: The loss diverged, or workers died more often than the spec allows.
     """
-    queue = Queue(actor_options={"num_cpus": 0})
+    queue = Queue(actor_options={"num_cpus": 0, "scheduling_strategy": _here()})
     relay = _Relay(queue, listen)
     # Of workers, and of Ray itself, which would otherwise try without end.
     failures: dict[str, Any] = dict.fromkeys(
@@ -69,7 +73,7 @@ def train_on_workers(
             "threads": spec.threads,
         },
         scaling_config=ScalingConfig(
-            num_workers=spec.workers or 1,
+            num_workers=_workers(spec),
             use_gpu=spec.device == "cuda",
             resources_per_worker={"CPU": max(1, spec.threads)},
         ),
@@ -82,7 +86,7 @@ def train_on_workers(
     relay.start()
     broken: Exception | None = None
     try:
-        with _usual_interrupt():
+        with _usual_interrupt(), _patience(spec):
             trainer.fit()
     except ray.train.TrainingFailedError as error:
         broken = error
@@ -102,6 +106,39 @@ def train_on_workers(
             f"the workers ended without a result in {job.storage or job.folder}; is it on storage "
             "that all nodes share?"
         )
+
+
+def _workers(spec: ClusterSpec) -> Any:
+    """How many workers, in Ray Train's words: a number, or the least and the most."""
+    most = spec.workers or 1
+    return most if spec.least_workers is None else (spec.least_workers, most)
+
+
+def _here() -> NodeAffinitySchedulingStrategy:
+    """On the driver's own node: what other nodes hold may be lost with them."""
+    return NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+
+
+@contextmanager
+def _patience(spec: ClusterSpec) -> Iterator[None]:
+    """Tell Ray Train how long workers may wait for room, unless the user has.
+
+    An elastic run is to take what there is, as soon as Ray has noticed a loss (it looks every
+    20 s). Other runs wait for a node that the autoscaler adds.
+    """
+    seconds = None
+    if spec.least_workers is not None:
+        seconds = _NOTICE_S
+    elif look_around().grows:
+        seconds = _BOOT_S
+    if seconds is None or _PATIENCE in os.environ:
+        yield
+        return
+    os.environ[_PATIENCE] = str(seconds)
+    try:
+        yield
+    finally:
+        del os.environ[_PATIENCE]
 
 
 @contextmanager
@@ -135,7 +172,7 @@ def _worker(config: dict[str, Any]) -> None:
     peers = _peers(context.get_world_rank(), context.get_world_size())
     queue: Queue = config["queue"]
     tell = _Tell(queue) if peers.rank == 0 else _mute
-    tell({"kind": "worker", "time": time.time()})
+    tell({"kind": "worker", "time": time.time(), "world": peers.world})
     data: TileStack | StackPlan | None = config["plan"]
     if data is None:
         values_REK = ray.get(config["values"], timeout=_FETCH_TIMEOUT_S)

@@ -26,6 +26,12 @@ from st_ray.spectral.patches import Samples
 
 Index = NDArray[np.int64]
 
+# Why shards and a changing number of workers exclude each other, and what to do.
+TIED = (
+    "each worker holds tiles of its own, so none may be missing; leave out cluster.least_workers, "
+    "or use cluster.placement=replicate"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:
