@@ -112,8 +112,13 @@ class Schedule:
         return cls(**{**table, "legs": legs, "clock": None if clock is None else tuple(clock)})
 
     def words(self) -> str:
-        """Stages as components@patch×epochs, and the learning rate."""
-        stages = ", ".join(f"{leg.components}@{leg.patch_size}×{leg.epochs}" for leg in self.legs)
+        """Stages as components@patch×epochs, smaller batches than the last too, and the rest."""
+        last = self.legs[-1].batch_size
+        stages = ", ".join(
+            f"{leg.components}@{leg.patch_size}×{leg.epochs}"
+            + (f" by {leg.batch_size}" if leg.batch_size != last else "")
+            for leg in self.legs
+        )
         return f"{stages}; rate {self.learning_rate:.2g}, whitening {self.whitening:g}"
 
 
