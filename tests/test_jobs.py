@@ -153,8 +153,10 @@ def test_a_submitted_search_leaves_what_it_found_in_storage(head, scene_files, s
         *("--components", "4,8", "--patches", "3,5", "--whitenings", 0.5, "--device", "cpu"),
         *("--set", "epochs=8", "--set", "backbone_options.width=8", "--out", out),
     )
-    assert f"--curriculum {join(settle(out), 'found.toml')}" in said
-    assert {"cells.jsonl", "found.toml", "search.html", "search.json"} <= set(names(out))
+    assert f"--config {join(settle(out), 'run.toml')}" in said
+    assert {"cells.jsonl", "found.toml", "run.toml", "search.html", "search.json"} <= set(
+        names(out)
+    )
 
 
 def test_a_job_with_bad_input_fails_in_one_line(head, scene_files) -> None:

@@ -49,6 +49,7 @@ _ENVIRONMENT = {
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # the ledger holds what matters
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # its own ends in a search that looks finished
     "RAY_AIR_NEW_OUTPUT": "0",  # the new one talks even when told not to
 }
 # What a trial reports, of all that Tune adds to it.
@@ -179,7 +180,7 @@ class _Asker(Searcher):
         """Tell the course what came of a trial."""
         row = {name: result[name] for name in _REPORTED if name in result} if result else {}
         if error or not row:
-            row = {"state": "failed", "error": "its process died", "compute": 0.0}
+            row = {**row, "state": "failed", "error": "its process died", "transient": True}
         self._course.tell(self._asked.pop(trial_id), row)
 
     def save(self, checkpoint_path: str) -> None:

@@ -49,17 +49,21 @@ def ranked(rows: Sequence[Row], goal: Goal, score: str, budget: float) -> list[R
 
 
 def averaged(rows: Sequence[Row], score: str) -> list[Row]:
-    """One row a schedule, with the mean of the score over all its trainings as its score."""
+    """One row a schedule, with the mean of the score over its trainings as its score.
+
+    The first training, by which it was chosen, does not count where there are others.
+    """
     trained: dict[Schedule, list[Row]] = defaultdict(list)
     for row in rows:
         if row["state"] == "done":
             trained[Schedule.of_table(row["schedule"])].append(row)
     most = max(map(len, trained.values()), default=0)
-    return [
-        {**group[0], score: fmean(row_score(row, score) for row in group), "trainings": len(group)}
-        for group in trained.values()
-        if len(group) == most
-    ]
+    return [_average(group, score) for group in trained.values() if len(group) == most]
+
+
+def _average(group: Sequence[Row], score: str) -> Row:
+    held = [row_score(row, score) for row in group if row["again"]] or [row_score(group[0], score)]
+    return {**group[0], score: fmean(held), "trainings": len(held)}
 
 
 def saving(rows: Sequence[Row]) -> dict[str, float]:

@@ -34,13 +34,14 @@ def search(
         str, typer.Option(help="tpe, random, grid, nsga2, forward or backward.")
     ] = "tpe",
     budget: Annotated[
-        float, typer.Option(help="Most that a schedule may cost, times the cost of default.")
-    ] = 1.0,
+        float | None,
+        option("Most that a schedule may cost, times the cost of default.", "1 for accuracy"),
+    ] = None,
     floor: Annotated[
         float | None, option("Least validation score, 0 to 1, of --goal cost.", "that of default")
     ] = None,
     score: Annotated[str, typer.Option(help="Validation score: oa, aa or kappa.")] = "oa",
-    trials: Annotated[int, typer.Option(help="Schedules that are drawn at most.")] = 24,
+    trials: Annotated[int, typer.Option(help="Draws of tpe, random, grid and nsga2 at most.")] = 24,
     concurrency: Annotated[
         int | None, option("Trials at a time.", "as many as the cores allow")
     ] = None,
@@ -103,7 +104,7 @@ def search(
         base=settle_spec(given, config, set_),
         goal=goal,
         method=method,
-        budget=None if goal == "front" and budget == 1.0 else budget,
+        budget=budget,
         floor=floor,
         score=score,
         trials=trials,

@@ -14,7 +14,7 @@ from typing import Any
 from st_ray.bench.ledger import Ledger, Row
 from st_ray.bench.measure import measure
 from st_ray.bench.statistics import paired_interval, spread
-from st_ray.bench.workers import Task, Worker, check_cores, run_all
+from st_ray.bench.workers import Task, Worker, WorkerDiedError, check_cores, run_all
 from st_ray.config import RunSpec
 from st_ray.errors import SpecError, TrainingError
 from st_ray.search.schedule import Schedule, key_of
@@ -78,6 +78,8 @@ def _measured(worker: Worker, base: RunSpec, schedule: Schedule, seed: int) -> R
     )
     try:
         return worker.call(measure, spec, curriculum, target=None, test=True)
+    except WorkerDiedError:
+        raise
     except (TrainingError, SpecError) as error:  # another attempt would end the same way
         return {"error": str(error)}
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import product
+from itertools import accumulate, product
 
 import numpy as np
 
@@ -57,7 +57,10 @@ class Forward:
         if step == self.steps:
             self._over = True
             return [Draw(schedule=self._answer(), why="the stages that were chosen")]
-        self._sizes = [size for size in _sizes(self.space) if self._may_follow(size)]
+        sizes = [size for size in _sizes(self.space) if self._may_follow(size)]
+        # What is so cheap that its part of the budget would exceed T0 is left out.
+        most = self.space.epochs // self.steps
+        self._sizes = [size for size in sizes if self._leg(size).epochs <= most] or sizes[-1:]
         why = f"step {step + 1} of {self.steps}"
         return [Draw(schedule=self._probe(size), why=why, probe=True) for size in self._sizes]
 
@@ -149,8 +152,9 @@ class Backward:
             ]
             if self._candidates:
                 why = f"stages 1 to {self._at}"
+                ends = tuple(accumulate(self._epochs))[:-1]
                 return [
-                    Draw(schedule=self._schedule(self._shrunk(size)), why=why)
+                    Draw(schedule=self._schedule(self._shrunk(size)), why=why, ends=ends)
                     for size in self._candidates
                 ]
             self._at -= 1

@@ -72,6 +72,7 @@ class Course:
         self._waiting: deque[Asked] = deque()
         self._batch: list[Asked] = []
         self._rows: dict[int, Row] = {}
+        self._tried: set[str] = set()
         self._over = False
         self._ask()
 
@@ -104,6 +105,7 @@ class Course:
             **row,
         }
         self._ledger.add(asked.key, row)
+        self._tried.add(asked.key)
         self._settle()
         self._ask()
 
@@ -130,6 +132,8 @@ class Course:
             known = self._ledger.get(asked.key)
             if known is None or asked.number in self._rows:
                 continue
+            if known.get("transient") and asked.key not in self._tried:
+                continue  # its process died in an earlier search: another try
             row = {**known, "number": asked.number, "why": asked.draw.why}
             self._rows[asked.number] = row
             self._rules.listen(row)

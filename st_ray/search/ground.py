@@ -14,7 +14,7 @@ import torch
 
 from st_ray.bench.cells import VALIDATION
 from st_ray.bench.ledger import Ledger
-from st_ray.config import RunSpec
+from st_ray.config import RunSpec, anchor
 from st_ray.engine import Engine, LocalEngine, settle_process
 from st_ray.errors import SpecError
 from st_ray.events import Fanout
@@ -28,7 +28,7 @@ from st_ray.prepare import Run, prepare
 from st_ray.recipe import Recipe, default_shape, fill_in, settle_recipe
 from st_ray.search.schedule import Leg, Schedule, joined, key_of
 from st_ray.search.space import Space
-from st_ray.search.spec import SearchSpec
+from st_ray.search.spec import SearchSpec, most_cost
 from st_ray.search.trial import Ground, Variant
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene, open_scene
@@ -86,7 +86,7 @@ class Field:
             SpecError: The budget is too small for anything.
         """
         components, patch_sizes, whitenings = self.ladders
-        train = self.base.train
+        train, most = self.base.train, most_cost(spec)
         return Space(
             components=components,
             patch_sizes=patch_sizes,
@@ -97,7 +97,8 @@ class Field:
             whitening=self.control.whitening,
             epochs=self.base.full_epochs,
             axis=self.control.axis,
-            budget=None if spec.budget is None else spec.budget * self.unit,
+            budget=None if most is None else most * self.unit,
+            filled=spec.goal == "accuracy",
             epoch_cost=self.ground.epoch_cost,
         )
 
@@ -108,7 +109,12 @@ def open_field(spec: SearchSpec, engine: Engine, ledger: Ledger, place: str) -> 
     Raises:
         StRayError: Bad input, in one line.
     """
-    base = settle_base(spec.base)
+    base = settle_base(anchor(spec.base))
+    if engine.device == "cuda" and not torch.cuda.is_available():
+        raise SpecError(
+            "the trials would train on GPUs, but this process has none to time them on; run the "
+            "search on a node with a GPU, or with --device cpu"
+        )
     recipe = settle_recipe(base, None, None, None)
     scene = open_scene(base.scene, base.tiles.side)
     bands = scene.cube.shape[2]

@@ -29,6 +29,7 @@ class Draw:
         why: In words, for the report.
         probe: Whether it only decides a step of a method, and is no answer itself.
         again: Which training of the schedule it is: added to the seed.
+        ends: Epochs after which others may go on otherwise, beside the ends of its stages.
     """
 
     schedule: Schedule
@@ -36,6 +37,7 @@ class Draw:
     why: str = ""
     probe: bool = False
     again: int = 0
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -177,6 +179,9 @@ class Sampled:
         for trial, result in zip(self._asked, told, strict=True):
             if result.failed:
                 self._study.tell(trial, state=self._optuna.trial.TrialState.FAIL)
+            elif result.stopped:
+                trial.report(self.goal.value(result), step=0)
+                self._study.tell(trial, state=self._optuna.trial.TrialState.PRUNED)
             elif self.goal.kind == "front":
                 self._study.tell(trial, [-result.accuracy, result.cost / self.goal.unit])
             else:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import accumulate
@@ -38,9 +38,11 @@ class Prefixes:
         decided = (schedule.axis, schedule.learning_rate, schedule.whitening, seed)
         return key_of([self.facts, decided, schedule.trace()[:epochs]])
 
-    def ends(self, schedule: Schedule) -> tuple[int, ...]:
-        """The epochs after which a checkpoint is worth keeping: the ends of all stages but one."""
-        return tuple(accumulate(leg.epochs for leg in schedule.legs))[:-1]
+    @staticmethod
+    def ends(schedule: Schedule, also: Iterable[int] = ()) -> tuple[int, ...]:
+        """The epochs after which a checkpoint is worth keeping: of all stages but one, and more."""
+        own = tuple(accumulate(leg.epochs for leg in schedule.legs))[:-1]
+        return tuple(sorted({*own, *(end for end in also if end < schedule.epochs)}))
 
     def longest(self, schedule: Schedule, seed: int) -> tuple[int, Path] | None:
         """The longest beginning of a schedule that is kept: its epochs, and where."""
@@ -66,9 +68,6 @@ class Prefixes:
         """Copy a run's checkpoint of that many epochs, if it still is there.
 
         A run keeps its newest two, and one on workers of its own may be ahead of who listens.
-
-        Raises:
-            OutputError: It cannot be written.
         """
         final = self._place(schedule, seed, epochs)
         source = checkpoints / f"epoch_{epochs:05d}"
@@ -78,37 +77,47 @@ class Prefixes:
             with drafting(final) as draft:
                 shutil.copytree(source, draft, dirs_exist_ok=True)
         except (OutputError, shutil.Error):
-            # Gone meanwhile, or another trial has kept the same?
-            if source.is_dir() and not final.is_dir():
-                raise
+            return  # gone meanwhile, or kept by another trial: only sharing is lost
 
     @contextmanager
-    def claim(self, schedule: Schedule, seed: int) -> Iterator[Callable[[], None]]:
+    def claim(
+        self, schedule: Schedule, seed: int, ends: Sequence[int]
+    ) -> Iterator[Callable[[], None]]:
         """Wait while another trial trains what this schedule begins with.
 
         Where locks do not work, or after an hour, both train it.
 
+        Args:
+            schedule: Of the trial.
+            seed: Of the trial.
+            ends: Epochs after which beginnings are kept.
+
         Yields:
             To be called once that beginning is kept, or is not going to be.
         """
+        lock: FileLock | None = None
+        try:
+            while (coming := self._coming(schedule, seed, ends)) is not None:
+                coming.mkdir(parents=True, exist_ok=True)
+                lock = FileLock(coming / "lock", thread_local=False)
+                lock.acquire(timeout=_PATIENCE_S)
+                if self._coming(schedule, seed, ends) == coming:
+                    break  # ours to train
+                lock.release()
+        except (Timeout, NotImplementedError):  # the latter: a file system without locks
+            lock = None
+        try:
+            yield lock.release if lock else _nothing
+        finally:
+            if lock:
+                lock.release()
+
+    def _coming(self, schedule: Schedule, seed: int, ends: Sequence[int]) -> Path | None:
+        """Where the next beginning will be kept after those that are; None after the last."""
         found = self.longest(schedule, seed)
         done = found[0] if found else 0
-        coming = next((end for end in self.ends(schedule) if end > done), None)
-        if coming is None:
-            yield _nothing
-            return
-        place = self._place(schedule, seed, coming)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(place.with_name("lock"), thread_local=False)
-        try:
-            lock.acquire(timeout=_PATIENCE_S)
-        except (Timeout, NotImplementedError):  # the latter: a file system without locks
-            yield _nothing
-            return
-        try:
-            yield lock.release
-        finally:
-            lock.release()
+        end = next((end for end in ends if end > done), None)
+        return None if end is None else self._place(schedule, seed, end).parent
 
     def _place(self, schedule: Schedule, seed: int, epochs: int) -> Path:
         """A folder that is whole if it is there; beside it nothing but its lock."""

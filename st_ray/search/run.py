@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from st_ray.bench.ledger import CELLS_FILE, Ledger, Row
+from st_ray.bench.workers import check_cores
 from st_ray.compose import installed_versions
+from st_ray.config import RUN_FILE, ClusterSpec, RunSpec, save_spec
 from st_ray.engine import open_engine, usable_cores
 from st_ray.errors import SpecError, TrainingError
 from st_ray.learn.curriculum import save_curriculum
@@ -23,14 +25,17 @@ from st_ray.search.course import Asked, Chain, Course, Rules, row_score
 from st_ray.search.ground import Field, open_field
 from st_ray.search.methods import Draw, Goal, Listed, Method, Sampled, grid_draws, random_draws
 from st_ray.search.runners import Device, abreast, run_trials
-from st_ray.search.schedule import Schedule
-from st_ray.search.spec import SearchSpec
+from st_ray.search.schedule import Schedule, key_of
+from st_ray.search.spec import SearchSpec, most_cost
 from st_ray.search.trial import Trial, clear_trials
 from st_ray.search.write import write_search
+from st_ray.spectral.split import DRAWN
 from st_ray.storage import join
 
 Say = Callable[[str], None]
 FOUND_FILE = "found.toml"
+# Draws that TPE makes at a time, and a generation of NSGA-II: the same on any machine.
+_BATCH, _GENERATION = 4, 8
 
 
 def run_search(spec: SearchSpec, say: Say = print, *, verbose: bool = False) -> dict[str, Any]:
@@ -50,6 +55,8 @@ def run_search(spec: SearchSpec, say: Say = print, *, verbose: bool = False) -> 
         cluster = spec.base.cluster
         # A trial's process has a thread unless told otherwise, so that trials run side by side.
         cluster = replace(cluster, threads=max(1, cluster.threads))
+        if spec.confirm:
+            check_cores(1, cluster.threads)
         with open_engine(cluster, verbose=verbose) as engine:
             settled = replace(spec, base=replace(spec.base, cluster=cluster))
             field = open_field(settled, engine, ledger, folder.place)
@@ -81,8 +88,8 @@ class _Search:
         spec, field = self.spec, self.field
         if spec.max_hours is not None:
             self.until = time.time() + 3600.0 * spec.max_hours
-        make_method(spec, field, Goal(kind=spec.goal), 1)  # what is wrong is told before a trial
-        longest = max(1.0, spec.budget or 1.0) * field.unit
+        make_method(spec, field, Goal(kind=spec.goal))  # what is wrong is told before a trial
+        longest = max(1.0, most_cost(spec) or 1.0) * field.unit
         run_trials(
             Chain(self._courses()),
             self._trial,
@@ -107,21 +114,20 @@ class _Search:
         floor = reached if spec.floor is None else spec.floor
         self.goal = Goal(kind=spec.goal, floor=floor, unit=field.unit)
         self.watching = spec.early
-        yield from self._course(make_method(spec, field, self.goal, self._abreast()))
+        yield from self._course(make_method(spec, field, self.goal))
         self.watching = False
         before = self.rows
         yield from self._course(Listed(self._finalists()))
-        known = {Schedule.of_table(row["schedule"]) for row in self.rows[len(before) :]}
-        known |= {field.control}
-        first = [row for row in before if Schedule.of_table(row["schedule"]) in known]
-        first = [row for row in first if not row["probe"]]
-        self.finals = averaged([*_once(first), *self.rows[len(before) :]], spec.score)
+        again = self.rows[len(before) :]
+        chosen = {Schedule.of_table(row["schedule"]) for row in again}
+        first = [row for row in answers(before, spec.score) if _schedule(row) in chosen]
+        self.finals = averaged([*first, *again], spec.score)
 
     def _course(self, method: Method) -> Iterator[Course]:
         """A course whose rows are taken in when it is over."""
         spec, field = self.spec, self.field
         rules = Rules(
-            facts=field.facts,
+            facts=key_of([field.facts, self.watching]),
             cost=lambda schedule: schedule.cost(field.ground.epoch_cost),
             score=spec.score,
             until=self.until,
@@ -149,6 +155,7 @@ class _Search:
             number=asked.number,
             schedule=asked.draw.schedule,
             seed=self.field.base.seed + asked.draw.again,
+            ends=asked.draw.ends,
             watched=self.watching,
             shared=self.spec.share,
         )
@@ -160,7 +167,8 @@ class _Search:
     @property
     def budget(self) -> float:
         """Predicted seconds that a recommended schedule may take."""
-        return math.inf if self.spec.budget is None else self.spec.budget * self.field.unit
+        most = most_cost(self.spec)
+        return math.inf if most is None else most * self.field.unit
 
     def _tell(self, row: Row) -> None:
         words = Schedule.of_table(row["schedule"]).words()
@@ -175,57 +183,69 @@ class _Search:
 
     def finish(self, folder: RunFolder) -> dict[str, Any]:
         """Choose, confirm, write; what only trials needed is removed."""
-        spec, goal, rows = self.spec, self.goal, self.rows
-        assert goal is not None
+        spec, base = self.spec, self.field.base
         winner = self._winner()
-        found = winner.curriculum("found", self.field.base.full_epochs)
-        save_curriculum(found, folder.path / FOUND_FILE)
-        compared = None
+        save_curriculum(winner.curriculum("found", base.full_epochs), folder.path / FOUND_FILE)
+        save_spec(replayed(base, join(folder.place, FOUND_FILE)), folder.path / RUN_FILE)
+        table = self._table(winner, folder.place)
+        write_search(table, folder.path)  # what comes now may be interrupted
         if winner != self.field.control and spec.confirm and not self.late:
-            seeds = [self.field.base.seed + 1 + at for at in range(spec.confirm)]
-            schedules = {"winner": winner, "default": self.field.control}
-            jobs = max(1, len(usable_cores()) // max(1, self.field.base.cluster.threads))
-            compared = confirm(
-                self.field.base,
-                schedules,
+            # Finals have had the seeds before these.
+            seeds = [base.seed + spec.repeats + 1 + at for at in range(spec.confirm)]
+            rows = confirm(
+                base,
+                {"winner": winner, "default": self.field.control},
                 self.ledger,
                 self.field.facts,
                 seeds=seeds,
-                jobs=min(jobs, spec.concurrency or jobs),
+                jobs=self._jobs(),
                 say=self.say,
             )
-        done = answers(rows, spec.score)
-        table = {
-            "goal": spec.goal,
-            "floor": goal.floor,
-            "method": spec.method,
-            "score": spec.score,
-            "budget": spec.budget,
-            "seed": self.field.base.seed,
-            "scene": Path(self.field.base.scene.name).stem,
-            "split": Path(self.field.base.split.kind).stem,
-            "backbone": self.field.base.backbone,
-            "full_epochs": self.field.base.full_epochs,
-            "unit_seconds": self.field.unit,
-            "paces": [[k, side, cost] for (k, side), cost in self.field.ground.paces.items()],
-            "configurations_tried": len({str(row["schedule"]) for row in rows}),
-            "complete": not self.late,
-            "trials": rows,
-            "front": [row["number"] for row in front(done, spec.score)],
-            "finals": self.finals,
-            "winner": winner.table(),
-            "winner_cost": winner.cost(self.field.ground.epoch_cost) / self.field.unit,
-            "winner_is_default": winner == self.field.control,
-            "control": self.field.control.table(),
-            "compute": saving(rows),
-            "confirmation": None if compared is None else compare(compared),
-            "found": join(folder.place, FOUND_FILE),
-            "versions": installed_versions(),
-        }
-        write_search(table, folder.path)
+            table["confirmation"] = compare(rows)
+            write_search(table, folder.path)
         if not self.late:
             clear_trials(self.field.ground)
         return table
+
+    def _jobs(self) -> int:
+        """Whole runs at a time, on this machine."""
+        jobs = len(usable_cores()) // self.field.base.cluster.threads
+        return max(1, min(jobs, self.spec.concurrency or jobs))
+
+    def _table(self, winner: Schedule, place: str) -> dict[str, Any]:
+        """The content of search.json before the confirmation."""
+        spec, field, rows = self.spec, self.field, self.rows
+        assert self.goal is not None  # else `run` has raised
+        base = field.base
+        return {
+            "goal": spec.goal,
+            "floor": self.goal.floor,
+            "method": spec.method,
+            "score": spec.score,
+            "budget": most_cost(spec),
+            "seed": base.seed,
+            "scene": Path(base.scene.name).stem,
+            "split": Path(base.split.kind).stem,
+            "drawn_split": base.split.kind in DRAWN,
+            "backbone": base.backbone,
+            "full_epochs": base.full_epochs,
+            "unit_seconds": field.unit,
+            "paces": [[k, side, cost] for (k, side), cost in field.ground.paces.items()],
+            "configurations_tried": len({str(row["schedule"]) for row in rows}),
+            "complete": not self.late,
+            "trials": rows,
+            "front": [row["number"] for row in front(answers(rows, spec.score), spec.score)],
+            "finals": self.finals,
+            "winner": winner.table(),
+            "winner_cost": winner.cost(field.ground.epoch_cost) / field.unit,
+            "winner_is_default": winner == field.control,
+            "control": field.control.table(),
+            "compute": saving(rows),
+            "confirmation": None,
+            "found": join(place, FOUND_FILE),
+            "replay": join(place, RUN_FILE),
+            "versions": installed_versions(),
+        }
 
     def _winner(self) -> Schedule:
         """The best of the finals; "default" where none is better than it."""
@@ -235,19 +255,30 @@ class _Search:
         if spec.goal == "cost" and spec.floor is None:
             own = [row for row in finals if Schedule.of_table(row["schedule"]) == control]
             goal = replace(goal, floor=row_score(own[0], spec.score)) if own else goal
-        best = ranked(finals, goal, spec.score, self.budget)
-        return Schedule.of_table(best[0]["schedule"]) if best else control
+            self.goal = goal  # as the report says
+        held = finals or answers(self.rows, spec.score)
+        best = ranked(held, goal, spec.score, self.budget)
+        return _schedule(best[0]) if best else control
 
 
-def _once(rows: list[Row]) -> list[Row]:
-    """The first row of each schedule."""
-    first: dict[Schedule, Row] = {}
-    for row in rows:
-        first.setdefault(Schedule.of_table(row["schedule"]), row)
-    return list(first.values())
+def _schedule(row: Row) -> Schedule:
+    return Schedule.of_table(row["schedule"])
 
 
-def make_method(spec: SearchSpec, field: Field, goal: Goal, abreast: int) -> Method:
+def replayed(base: RunSpec, found: str) -> RunSpec:
+    """The settings of a run that trains what was found, on what it was searched on."""
+    return replace(
+        base,
+        curriculum=found,
+        train=replace(base.train, learning_rate=None),
+        basis=replace(base.basis, whitening=None),
+        cluster=ClusterSpec(),
+        map=True,
+        out=None,
+    )
+
+
+def make_method(spec: SearchSpec, field: Field, goal: Goal) -> Method:
     """The method by name.
 
     Raises:
@@ -264,4 +295,5 @@ def make_method(spec: SearchSpec, field: Field, goal: Goal, abreast: int) -> Met
         return grid_draws(space, spec.trials, seed)
     if not space.dimensions:
         raise SpecError("the search space holds a single schedule; give longer ladders")
-    return Sampled(space, goal, spec.method, trials=spec.trials, batch=abreast, seed=seed)
+    batch = _GENERATION if spec.method == "nsga2" else spec.concurrency or _BATCH
+    return Sampled(space, goal, spec.method, trials=spec.trials, batch=batch, seed=seed)

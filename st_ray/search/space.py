@@ -51,8 +51,8 @@ class Space:
         epochs: T0, which no schedule exceeds.
         least_beta: The least share of T0.
         axis: What components are; groups do not grow.
-        budget: Predicted seconds that a schedule may take; None: any. With a budget, the number
-            of epochs follows from it.
+        budget: Predicted seconds that a schedule may take; None: any.
+        filled: Whether draws have as many epochs as the budget allows, rather than any share of T0.
         epoch_cost: See `EpochCost`.
     """
 
@@ -68,6 +68,7 @@ class Space:
     least_beta: float = 0.1
     axis: Axis = "components"
     budget: float | None = None
+    filled: bool = True
     epoch_cost: EpochCost = field(repr=False)
 
     def __post_init__(self) -> None:
@@ -113,7 +114,7 @@ class Space:
             found[f"share_{stage}"] = Dimension(
                 low=0.1, high=1.0, grid=(0.4, 0.8) if stage == 1 else (0.5,)
             )
-        if self.budget is not None:
+        if self.budget is not None and self.filled:
             del found["beta"]
         return {name: free for name, free in found.items() if free.low < free.high}
 
@@ -152,11 +153,9 @@ class Space:
         )
 
     def settle(self, legs: list[Leg], shares: list[float], beta: float) -> tuple[Leg, ...]:
-        """Stages with their epochs: as many as the budget allows, or beta of T0."""
-        if self.budget is None:
-            most, budget = max(1, round(beta * self.epochs)), float("inf")
-        else:
-            most, budget = self.epochs, self.budget
+        """Stages with their epochs: as many as the budget allows, and beta of T0."""
+        most = max(1, round(beta * self.epochs))
+        budget = float("inf") if self.budget is None else self.budget
         made = within(legs, shares, budget, most, self.epoch_cost)
         first = made[0]
         if first.epochs * self.epoch_cost(first.components, first.patch_size) <= budget:

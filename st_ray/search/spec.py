@@ -24,11 +24,13 @@ class SearchSpec:
         base: Settings of all trials; its split holds the validation part that decides.
         goal: A name of `GOALS`.
         method: A name of `st_ray.search.methods.METHODS`.
-        budget: Most that a schedule may cost, times the cost of "default"; None: anything.
+        budget: Most that a schedule may cost, times the cost of "default"; None: as much for the
+            goal "accuracy", anything for the others.
         floor: Least validation score of the goal "cost", 0 to 1; None: that of "default".
         score: What counts: "oa", "aa" or "kappa".
-        trials: Draws of random, grid, tpe and nsga2 at most.
-        concurrency: Trials at a time; None: as many as the cores allow.
+        trials: Draws of random, grid, tpe and nsga2 at most; the other methods have steps.
+        concurrency: Trials at a time; None: as many as the cores allow. TPE draws so many at a
+            time (4 if None), so another number draws others.
         early: Whether trials that fall behind at equal compute are stopped (ASHA).
         share: Whether equal beginnings are trained once.
         components: Ladder of components (or groups), ascending; empty: the usual one.
@@ -45,7 +47,7 @@ class SearchSpec:
     base: RunSpec = field(default_factory=RunSpec)
     goal: str = "accuracy"
     method: str = "tpe"
-    budget: float | None = 1.0
+    budget: float | None = None
     floor: float | None = None
     score: str = "oa"
     trials: int = 24
@@ -80,11 +82,18 @@ class SearchSpec:
             raise SpecError(f"--floor {self.floor:g}: expected a share in (0, 1], such as 0.98")
         if self.floor is not None and self.goal != "cost":
             raise SpecError(f"--floor belongs to --goal cost, not to {self.goal}")
+        if self.early and (self.goal != "accuracy" or self.base.cluster.workers == 0):
+            raise SpecError("--early is for --goal accuracy on Ray Tune: leave it out")
         if self.early and self.method in ("forward", "backward"):
             raise SpecError(
                 f"--method {self.method} scores what it has trained to the end: no --early"
             )
         replace(self.base, curriculum="default")  # checks it
+
+
+def most_cost(spec: SearchSpec) -> float | None:
+    """Times the cost of "default"; None: anything."""
+    return 1.0 if spec.budget is None and spec.goal == "accuracy" else spec.budget
 
 
 def _require(name: str, value: int, least: int) -> None:

@@ -15,7 +15,6 @@ from typing import Any
 
 import numpy as np
 
-from st_ray.errors import StRayError
 from st_ray.learn.backbones import one_line
 from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.curriculum import Axis
@@ -98,6 +97,7 @@ class Trial:
         seed: Of initialisation and shuffles.
         watched: Whether every epoch is scored, so that it can be stopped early.
         shared: Whether it may begin where another trial has been, and lends what it trains.
+        ends: Epochs after which others may go on otherwise, beside the ends of its stages.
     """
 
     number: int
@@ -105,6 +105,7 @@ class Trial:
     seed: int
     watched: bool = False
     shared: bool = True
+    ends: tuple[int, ...] = ()
 
 
 @dataclass(slots=True)
@@ -131,7 +132,7 @@ class _Progress:
             return
         row: EpochRow = event["row"]
         trial = self.trial
-        if trial.shared and row.epoch in self.prefixes.ends(trial.schedule):
+        if trial.shared and row.epoch in self.prefixes.ends(trial.schedule, trial.ends):
             self.prefixes.keep(trial.schedule, trial.seed, row.epoch, self.job.folder)
             self.release()
         if trial.watched and row.epoch < trial.schedule.epochs:
@@ -162,7 +163,7 @@ def run_trial(trial: Trial, ground: Ground, train: Train, report: Callable[[Row]
     begun = time.perf_counter()
     try:
         row = _train(trial, ground, train, report)
-    except (StRayError, RuntimeError, ArithmeticError, LookupError, TypeError, ValueError) as error:
+    except Exception as error:  # whatever a user's model raises is one row of the search
         row = {"state": "failed", "error": one_line(error), "compute": 0.0, "accuracy": -1.0}
     report({**row, "seconds": round(time.perf_counter() - begun, 3)})
 
@@ -186,11 +187,9 @@ def _train(trial: Trial, ground: Ground, train: Train, report: Callable[[Row], N
         test_samples=shared.validation_samples,
     )
     job.folder.mkdir(parents=True, exist_ok=True)
-    with prefixes.claim(schedule, trial.seed) as release:
-        found = prefixes.longest(schedule, trial.seed) if trial.shared else None
-        if found and not any(job.folder.glob("epoch_*")):
-            prefixes.lend(found[1], job.folder, found[0], key)
-        done = found[0] if found else 0
+    ends = prefixes.ends(schedule, trial.ends) if trial.shared else ()
+    with prefixes.claim(schedule, trial.seed, ends) as release:
+        done = _lend(prefixes, trial, job) if trial.shared else 0
         listen = _Progress(trial, ground, prefixes, job, release, report, done)
         train(job, ground.stacks[variant], listen)
     scores = Outcome.load(job.folder).test
@@ -204,6 +203,18 @@ def _train(trial: Trial, ground: Ground, train: Train, report: Callable[[Row], N
         "epochs": schedule.epochs,
         "state": "done",
     }
+
+
+def _lend(prefixes: Prefixes, trial: Trial, job: Job) -> int:
+    """Begin with the longest beginning that is known; tells its epochs, also when run again."""
+    note = job.folder / "begun_with"
+    if not note.is_file():
+        found = prefixes.longest(trial.schedule, trial.seed)
+        fresh = found is not None and not any(job.folder.glob("epoch_*"))
+        if found and fresh:
+            prefixes.lend(found[1], job.folder, found[0], job.fingerprint)
+        note.write_text(str(found[0] if found and fresh else 0), encoding="utf-8")
+    return int(note.read_text(encoding="utf-8"))
 
 
 def clear_trials(ground: Ground) -> None:

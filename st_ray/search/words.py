@@ -29,7 +29,7 @@ def ending(table: dict[str, Any]) -> str:
             f"{1 / ratio:.2f} of its time."
         )
     lines += [
-        f"st-ray train --backbone {table['backbone']} --curriculum {table['found']}",
+        f"st-ray train --config {table['replay']}",
         f"Results: {page}",
     ]
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from st_ray.errors import writing
+from st_ray.report.report import plain
 from st_ray.search.page import render_search
 
 
@@ -17,5 +18,5 @@ def write_search(table: dict[str, Any], folder: Path) -> None:
         OutputError: They cannot be written.
     """
     with writing(folder):
-        (folder / "search.json").write_text(json.dumps(table, indent=1) + "\n", "utf-8")
+        (folder / "search.json").write_text(json.dumps(plain(table), indent=1) + "\n", "utf-8")
         (folder / "search.html").write_text(render_search(table), "utf-8")

@@ -97,3 +97,15 @@ def test_a_failed_and_a_stopped_trial_are_rows_like_others(tmp_path: Path) -> No
     assert [r["state"] for r in some.rows] == ["done", "stopped", "failed"]
     assert len(seen) == 3
     assert some.over
+
+
+def test_what_died_is_tried_again_by_the_next_search(tmp_path: Path) -> None:
+    draws = [Draw(schedule=SPACE.schedule({"stages": 1}))]
+    rules = Rules(facts="", cost=lambda schedule: 1.0)
+    for attempt in range(2):
+        some = Course(Listed(draws), Ledger(tmp_path), rules)
+        asked = some.next()
+        assert asked is not None, attempt
+        some.tell(asked, {"state": "failed", "error": "its process died", "transient": True})
+        assert some.over
+        assert len(some.rows) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -125,7 +127,9 @@ def test_a_trial_that_was_cut_off_goes_on(ground: Ground) -> None:
 
         fit(some, stack, peers=Peers(), device=torch.device("cpu"), listen=count)
 
-    run_trial(trial(), ground, counted, lambda row: None)
+    rows: list[dict] = []
+    run_trial(trial(), ground, counted, rows.append)
+    assert rows[0]["spent"] == rows[0]["compute"]  # all its own, though in two goes
     assert seen == [4]
     (folder,) = (ground.folder / "trials").iterdir()
     assert [r.loss for r in Outcome.load(folder).history] == [r.loss for r in whole.history]
@@ -139,3 +143,47 @@ def test_a_trial_that_fails_says_why(ground: Ground) -> None:
     run_trial(trial(), ground, broken, rows.append)
     assert rows[0]["state"] == "failed"
     assert "the loss became nan" in rows[0]["error"]
+
+
+def test_those_that_wait_for_a_beginning_train_it_once_and_do_not_wait_for_each_other(
+    ground: Ground,
+) -> None:
+    order: list[str] = []
+    first = threading.Event()
+
+    def slow(name: str):
+        def run(some, stack, listen) -> None:
+            order.append(f"{name} begins")
+            if name == "one":
+                first.set()
+            train(some, stack, listen)
+            order.append(f"{name} ends")
+            if name != "one":  # neither may keep the other out while it trains its own stages
+                assert both.wait(timeout=60)
+
+        return run
+
+    short = replace(LAST, epochs=1)
+    longer = replace(SCHEDULE, legs=(FIRST, replace(short, patch_size=5), short))
+    schedules = {"one": SCHEDULE, "two": OTHER, "three": longer}
+    rows: dict[str, dict] = {}
+    both = threading.Event()
+
+    def work(name: str) -> None:
+        run_trial(trial(schedules[name]), ground, slow(name), lambda row: rows.update({name: row}))
+
+    threads = [threading.Thread(target=work, args=(name,)) for name in schedules]
+    threads[0].start()
+    assert first.wait(timeout=60)
+    for thread in threads[1:]:
+        thread.start()
+    deadline = time.monotonic() + 60
+    while not {"two ends", "three ends"} <= set(order) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    both.set()
+    for thread in threads:
+        thread.join(timeout=60)
+    assert {"two ends", "three ends"} <= set(order)
+    for name in ("two", "three"):
+        before = FIRST.epochs * ground.epoch_cost(4, 3)
+        assert rows[name]["spent"] == pytest.approx(rows[name]["compute"] - before)
