@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +76,7 @@ class Ledger:
         return row
 
 
-def key_of(facts: Mapping[str, Any]) -> str:
+def key_of(facts: object) -> str:
     """The hash of what decides a cell."""
     text = json.dumps(facts, sort_keys=True, default=repr)
     return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -26,7 +26,7 @@ from st_ray.engine import LocalEngine, hold
 from st_ray.events import Fanout
 from st_ray.learn import pace
 from st_ray.learn.backbones import backbones, build_backbone
-from st_ray.learn.checkpoint import EpochRow, load_weights
+from st_ray.learn.checkpoint import EpochRow, checkpoint_folder, load_weights
 from st_ray.learn.curriculum import Curriculum, Stage
 from st_ray.learn.fit import Held, fit, stage_source
 from st_ray.learn.job import Job
@@ -167,7 +167,7 @@ class _Watch:
         target = math.inf if self.target is None else self.target
         if self.reached is None and row.validation_accuracy >= target:
             self.reached = row
-            shutil.copytree(self.epochs / f"epoch_{row.epoch:05d}", self.kept)
+            shutil.copytree(checkpoint_folder(self.epochs, row.epoch), self.kept)
         self.beside += time.perf_counter() - now
         self.beside_cpu += time.process_time() - now_cpu
 

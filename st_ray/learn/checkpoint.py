@@ -71,6 +71,11 @@ class Position:
     history: tuple[EpochRow, ...] = field(default=())
 
 
+def checkpoint_folder(folder: Path, epoch: int) -> Path:
+    """Where a run's checkpoint after so many epochs lies."""
+    return folder / f"epoch_{epoch:05d}"
+
+
 def save_checkpoint(
     folder: Path, model: nn.Module, optimizer_state: dict[str, Any], position: Position
 ) -> Path:
@@ -79,7 +84,7 @@ def save_checkpoint(
     Raises:
         OutputError: It cannot be written.
     """
-    final = folder / f"epoch_{position.epoch:05d}"
+    final = checkpoint_folder(folder, position.epoch)
     state = io.BytesIO()  # torch's own file writer tells a full disk as a RuntimeError
     torch.save(optimizer_state, state)
     with drafting(final) as draft:

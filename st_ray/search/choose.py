@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from statistics import fmean
 
 from st_ray.bench.ledger import Row
-from st_ray.search.course import row_score
+from st_ray.search.course import row_schedule, row_score
 from st_ray.search.methods import Goal
 from st_ray.search.schedule import Schedule
 
@@ -22,7 +22,7 @@ def answers(rows: Sequence[Row], score: str) -> list[Row]:
     for row in rows:
         whole = row["state"] == "done" and not math.isnan(row_score(row, score))
         if whole and not row["probe"] and row["again"] == 0:
-            first.setdefault(Schedule.of_table(row["schedule"]), row)
+            first.setdefault(row_schedule(row), row)
     return list(first.values())
 
 
@@ -56,7 +56,7 @@ def averaged(rows: Sequence[Row], score: str) -> list[Row]:
     trained: dict[Schedule, list[Row]] = defaultdict(list)
     for row in rows:
         if row["state"] == "done":
-            trained[Schedule.of_table(row["schedule"])].append(row)
+            trained[row_schedule(row)].append(row)
     most = max(map(len, trained.values()), default=0)
     return [_average(group, score) for group in trained.values() if len(group) == most]
 

@@ -11,13 +11,13 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-from st_ray.bench.ledger import Ledger, Row
+from st_ray.bench.ledger import Ledger, Row, key_of
 from st_ray.bench.measure import measure
 from st_ray.bench.statistics import paired_interval, spread
 from st_ray.bench.workers import Task, Worker, WorkerDiedError, check_cores, run_all
 from st_ray.config import RunSpec
 from st_ray.errors import SpecError, TrainingError
-from st_ray.search.schedule import Schedule, key_of
+from st_ray.search.schedule import Schedule
 
 ARMS = ("winner", "default")
 

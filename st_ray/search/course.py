@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from st_ray.bench.ledger import Ledger, Row
+from st_ray.bench.ledger import Ledger, Row, key_of
 from st_ray.search.methods import Draw, Method, Told
-from st_ray.search.schedule import Schedule, key_of
+from st_ray.search.schedule import Schedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +182,11 @@ class Chain:
         self._now = next(self._courses, None)
         while self._now is not None and self._now.over:
             self._now = next(self._courses, None)
+
+
+def row_schedule(row: Row) -> Schedule:
+    """What was trained."""
+    return Schedule.of_table(row["schedule"])
 
 
 def row_score(row: Row, score: str) -> float:

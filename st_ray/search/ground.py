@@ -6,14 +6,13 @@ import math
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from st_ray.bench.cells import VALIDATION
-from st_ray.bench.ledger import Ledger
+from st_ray.bench.ledger import Ledger, key_of
 from st_ray.config import RunSpec, anchor
 from st_ray.engine import Engine, LocalEngine, settle_process
 from st_ray.errors import SpecError
@@ -26,7 +25,7 @@ from st_ray.learn.presets import default, odd
 from st_ray.output import RunFolder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import Recipe, default_shape, fill_in, settle_recipe
-from st_ray.search.schedule import Leg, Schedule, joined, key_of
+from st_ray.search.schedule import Leg, Schedule, joined
 from st_ray.search.space import Space
 from st_ray.search.spec import SearchSpec, most_cost
 from st_ray.search.trial import Ground, Variant
@@ -241,20 +240,19 @@ def measure_paces(
     the machine did.
     """
     found: dict[tuple[int, int], float] = {}
-    with torch.random.fork_rng(devices=[]):
-        for k, side in sizes:
-            facts: dict[str, Any] = {"kind": "pace", "components": k, "patch_size": side}
-            key = key_of([facts, job.fingerprint, job.train.batch_size, device])
-            row = ledger.get(key)
-            if row is None:
-                seconds = pace.time_sample(
-                    partial(job.build),
-                    components=k,
-                    patch_size=side,
-                    classes=job.classes,
-                    batch_size=job.train.batch_size,
-                    device=device,
-                )
-                row = ledger.add(key, {**facts, "seconds": seconds})
-            found[k, side] = float(row["seconds"])
+    for k, side in sizes:
+        facts: dict[str, Any] = {"kind": "pace", "components": k, "patch_size": side}
+        key = key_of([facts, job.fingerprint, job.train.batch_size, device])
+        row = ledger.get(key)
+        if row is None:
+            seconds = pace.time_sample(
+                job.build,
+                components=k,
+                patch_size=side,
+                classes=job.classes,
+                batch_size=job.train.batch_size,
+                device=device,
+            )
+            row = ledger.add(key, {**facts, "seconds": seconds})
+        found[k, side] = float(row["seconds"])
     return found

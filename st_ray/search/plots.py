@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from st_ray.report.drawing import INK, MUTED, RULE, TRAIN, VALIDATION, drawing, svg
-from st_ray.search.course import row_score
+from st_ray.search.course import row_schedule, row_score
 from st_ray.search.schedule import Schedule
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ _AXES = ("stages", "first k", "last k", "first B", "last B", "epochs", "rate", "
 
 def draw_parallel(table: Table) -> str:
     """Parallel coordinates: a line a schedule, the better the more colour."""
-    held = [(score, Schedule.of_table(row["schedule"])) for _, score, row in _points(table)]
+    held = [(score, row_schedule(row)) for _, score, row in _points(table)]
     held.sort(key=lambda pair: pair[0])
     values = np.array([_coordinates(schedule, score) for score, schedule in held])
     low, high = values.min(axis=0), values.max(axis=0)

@@ -12,13 +12,14 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
+from st_ray.bench.ledger import key_of
 from st_ray.errors import OutputError
+from st_ray.learn.checkpoint import POSITION, checkpoint_folder
 from st_ray.learn.drafts import drafting
-from st_ray.search.schedule import Schedule, key_of
+from st_ray.search.schedule import Schedule
 
 # Another trial trains the same beginning meanwhile; after that long it is given up on.
 _PATIENCE_S = 3600.0
-_POSITION = "position.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +59,11 @@ class Prefixes:
         Raises:
             OutputError: It cannot be written.
         """
-        with drafting(checkpoints / f"epoch_{epochs:05d}") as draft:
+        with drafting(checkpoint_folder(checkpoints, epochs)) as draft:
             shutil.copytree(held, draft, dirs_exist_ok=True)
-            table = json.loads((held / _POSITION).read_text(encoding="utf-8"))
+            table = json.loads((held / POSITION).read_text(encoding="utf-8"))
             table["fingerprint"] = fingerprint
-            (draft / _POSITION).write_text(json.dumps(table), encoding="utf-8")
+            (draft / POSITION).write_text(json.dumps(table), encoding="utf-8")
 
     def keep(self, schedule: Schedule, seed: int, epochs: int, checkpoints: Path) -> None:
         """Copy a run's checkpoint of that many epochs, if it still is there.
@@ -70,7 +71,7 @@ class Prefixes:
         A run keeps its newest two, and one on workers of its own may be ahead of who listens.
         """
         final = self._place(schedule, seed, epochs)
-        source = checkpoints / f"epoch_{epochs:05d}"
+        source = checkpoint_folder(checkpoints, epochs)
         if final.is_dir() or not source.is_dir():
             return
         try:

@@ -10,7 +10,7 @@ from dataclasses import field as dataclass_field
 from pathlib import Path
 from typing import Any
 
-from st_ray.bench.ledger import CELLS_FILE, Ledger, Row
+from st_ray.bench.ledger import CELLS_FILE, Ledger, Row, key_of
 from st_ray.bench.workers import check_cores
 from st_ray.compose import installed_versions
 from st_ray.config import RUN_FILE, ClusterSpec, RunSpec, save_spec
@@ -21,11 +21,11 @@ from st_ray.output import RunFolder
 from st_ray.search.choose import answers, averaged, front, ranked, saving
 from st_ray.search.confirm import compare, confirm
 from st_ray.search.constrained import Backward, Forward
-from st_ray.search.course import Asked, Chain, Course, Rules, row_score
+from st_ray.search.course import Asked, Chain, Course, Rules, row_schedule, row_score
 from st_ray.search.ground import Field, open_field
 from st_ray.search.methods import Draw, Goal, Listed, Method, Sampled, grid_draws, random_draws
 from st_ray.search.runners import Device, abreast, run_trials
-from st_ray.search.schedule import Schedule, key_of
+from st_ray.search.schedule import Schedule
 from st_ray.search.spec import SearchSpec, most_cost
 from st_ray.search.trial import Trial, clear_trials
 from st_ray.search.write import write_search
@@ -119,8 +119,8 @@ class _Search:
         before = self.rows
         yield from self._course(Listed(self._finalists()))
         again = self.rows[len(before) :]
-        chosen = {Schedule.of_table(row["schedule"]) for row in again}
-        first = [row for row in answers(before, spec.score) if _schedule(row) in chosen]
+        chosen = {row_schedule(row) for row in again}
+        first = [row for row in answers(before, spec.score) if row_schedule(row) in chosen]
         self.finals = averaged([*first, *again], spec.score)
 
     def _course(self, method: Method) -> Iterator[Course]:
@@ -143,7 +143,7 @@ class _Search:
         spec, goal = self.spec, self.goal
         assert goal is not None  # it is set before the method begins
         chosen = ranked(answers(self.rows, spec.score), goal, spec.score, self.budget)
-        schedules = [Schedule.of_table(row["schedule"]) for row in chosen[: spec.finalists]]
+        schedules = [row_schedule(row) for row in chosen[: spec.finalists]]
         return [
             Draw(schedule=schedule, again=again, why=f"finals, training {again + 1}")
             for again in range(1, spec.repeats + 1)
@@ -171,7 +171,7 @@ class _Search:
         return math.inf if most is None else most * self.field.unit
 
     def _tell(self, row: Row) -> None:
-        words = Schedule.of_table(row["schedule"]).words()
+        words = row_schedule(row).words()
         if row["state"] == "failed":
             what = f"failed: {row['error']}"
         else:
@@ -253,16 +253,12 @@ class _Search:
         assert goal is not None
         finals = self.finals
         if spec.goal == "cost" and spec.floor is None:
-            own = [row for row in finals if Schedule.of_table(row["schedule"]) == control]
+            own = [row for row in finals if row_schedule(row) == control]
             goal = replace(goal, floor=row_score(own[0], spec.score)) if own else goal
             self.goal = goal  # as the report says
         held = finals or answers(self.rows, spec.score)
         best = ranked(held, goal, spec.score, self.budget)
-        return _schedule(best[0]) if best else control
-
-
-def _schedule(row: Row) -> Schedule:
-    return Schedule.of_table(row["schedule"])
+        return row_schedule(best[0]) if best else control
 
 
 def replayed(base: RunSpec, found: str) -> RunSpec:

@@ -5,8 +5,6 @@ Shape letters: K components, B patch side, E epochs.
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -120,11 +118,6 @@ class Schedule:
             for leg in self.legs
         )
         return f"{stages}; rate {self.learning_rate:.2g}, whitening {self.whitening:g}"
-
-
-def key_of(facts: object) -> str:
-    """A short hash of plain values."""
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:16]
 
 
 def joined(legs: Sequence[Leg]) -> tuple[Leg, ...]:

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from st_ray.bench.ledger import key_of
 from st_ray.learn.backbones import one_line
 from st_ray.learn.checkpoint import EpochRow
 from st_ray.learn.curriculum import Axis
@@ -22,7 +23,7 @@ from st_ray.learn.fit import Listen
 from st_ray.learn.job import Job
 from st_ray.learn.outcome import Outcome
 from st_ray.search.prefixes import Prefixes
-from st_ray.search.schedule import Schedule, key_of
+from st_ray.search.schedule import Schedule
 from st_ray.spectral.patches import Samples, TileStack
 from st_ray.storage import is_uri, join, remove
 
@@ -119,6 +120,7 @@ class _Progress:
     release: Callable[[], None]
     report: Callable[[Row], None]
     begun_with: int
+    ends: tuple[int, ...]
     costs: list[float] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -132,7 +134,7 @@ class _Progress:
             return
         row: EpochRow = event["row"]
         trial = self.trial
-        if trial.shared and row.epoch in self.prefixes.ends(trial.schedule, trial.ends):
+        if row.epoch in self.ends:
             self.prefixes.keep(trial.schedule, trial.seed, row.epoch, self.job.folder)
             self.release()
         if trial.watched and row.epoch < trial.schedule.epochs:
@@ -190,7 +192,7 @@ def _train(trial: Trial, ground: Ground, train: Train, report: Callable[[Row], N
     ends = prefixes.ends(schedule, trial.ends) if trial.shared else ()
     with prefixes.claim(schedule, trial.seed, ends) as release:
         done = _lend(prefixes, trial, job) if trial.shared else 0
-        listen = _Progress(trial, ground, prefixes, job, release, report, done)
+        listen = _Progress(trial, ground, prefixes, job, release, report, done, ends)
         train(job, ground.stacks[variant], listen)
     scores = Outcome.load(job.folder).test
     return {

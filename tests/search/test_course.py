@@ -9,16 +9,7 @@ from pathlib import Path
 from st_ray.bench.ledger import Ledger
 from st_ray.search.course import Asked, Course, Rules
 from st_ray.search.methods import Draw, Goal, Listed, Sampled
-from st_ray.search.space import Space
-
-
-def epoch_cost(components: int, patch_size: int) -> float:
-    return 0.01 * components * patch_size**2 / 25
-
-
-SPACE = Space(
-    components=(10, 20, 40), patch_sizes=(3, 5, 9), rate=1e-3, epochs=40, epoch_cost=epoch_cost
-)
+from tests.small_space import SPACE, epoch_cost
 
 
 def course(folder: Path, trials: int = 12, **rules) -> Course:

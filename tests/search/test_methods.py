@@ -20,21 +20,10 @@ from st_ray.search.methods import (
     random_draws,
 )
 from st_ray.search.schedule import Schedule
-from st_ray.search.space import Space
+from tests.small_space import SPACE as SMALL
+from tests.small_space import epoch_cost
 
-
-def epoch_cost(components: int, patch_size: int) -> float:
-    return 0.01 * components * patch_size**2 / 25
-
-
-SPACE = Space(
-    components=(10, 20, 40),
-    patch_sizes=(3, 5, 9),
-    rate=1e-3,
-    epochs=40,
-    budget=6.0,
-    epoch_cost=epoch_cost,
-)
+SPACE = replace(SMALL, budget=6.0)
 GOAL = Goal(kind="accuracy", unit=6.0)
 
 

@@ -14,19 +14,8 @@ from st_ray.errors import SpecError
 from st_ray.learn.curriculum import plan
 from st_ray.search.schedule import Leg, Schedule, joined, within
 from st_ray.search.space import Space
+from tests.small_space import SPACE, epoch_cost
 
-
-def epoch_cost(components: int, patch_size: int) -> float:
-    return 0.01 * components * patch_size**2 / 25
-
-
-SPACE = Space(
-    components=(10, 20, 40),
-    patch_sizes=(3, 5, 9),
-    rate=1e-3,
-    epochs=40,
-    epoch_cost=epoch_cost,
-)
 BUDGETS = st.one_of(st.none(), st.floats(0.05, 20.0))
 
 
