@@ -188,6 +188,7 @@ def bundle_model(
         bands=scene.cube.band_indices,
         curriculum=curriculum,
         fingerprint=job.fingerprint,
+        wavelengths=scene.cube.meta.wavelengths,
     )
     save_bundle(folder.model, Outcome.weights(job.folder), basis, card)
     folder.keep(folder.model)

@@ -45,6 +45,7 @@ class ModelCard:
         bands: Which of them are used, 0-based.
         curriculum: Name of the curriculum that trained it.
         fingerprint: Hash of the run's settings.
+        wavelengths: Of the file's bands, nanometres; empty if unknown.
     """
 
     backbone: str
@@ -57,6 +58,7 @@ class ModelCard:
     bands: tuple[int, ...]
     curriculum: str
     fingerprint: str
+    wavelengths: tuple[float, ...] = ()
 
 
 Build = Callable[..., nn.Module]
@@ -97,8 +99,8 @@ def load_bundle(
         if not (folder / name).is_file():
             raise SceneError(f"{folder} is not a model bundle: {name} is missing")
     table = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    for key in ("classes", "class_names", "bands"):
-        table[key] = tuple(table[key])
+    for key in ("classes", "class_names", "bands", "wavelengths"):
+        table[key] = tuple(table.get(key, ()))
     card = ModelCard(**table)
     size = {
         "components": card.components,

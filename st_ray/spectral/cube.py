@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from st_ray.errors import SceneError
 from st_ray.spectral.files import FileStamp, forget, map_array, read_ahead
+from st_ray.spectral.metadata import Metadata
 from st_ray.spectral.registry import locate
 
 
@@ -70,6 +71,10 @@ class Cube(Protocol):
     def extents(self) -> tuple[Extent, ...]:
         """The scenes in it, from top to bottom."""
 
+    @property
+    def meta(self) -> Metadata:
+        """What the file says of all its bands; of a mosaic, the first's, without a grid."""
+
     def extent_at(self, row: int) -> Extent:
         """The scene that holds a row."""
 
@@ -86,6 +91,9 @@ class Cube(Protocol):
         """The same cube without these bands, numbered as in the file."""
 
 
+_NOTHING_SAID = Metadata()
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileCube:
     """A cube in one file. Small and picklable: every process that reads it maps the file itself.
@@ -97,6 +105,7 @@ class FileCube:
         bands: Kept bands as numbered in the file, 0-based; None keeps all.
         nodata: Value that stands for "not measured", or None.
         registered: Name in the registry, where a machine without ``path`` looks; or None.
+        meta: What the file says of its bands and pixels.
     """
 
     path: str
@@ -105,6 +114,7 @@ class FileCube:
     bands: tuple[int, ...] | None = None
     nodata: float | None = None
     registered: str | None = None
+    meta: Metadata = _NOTHING_SAID
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from st_ray.errors import SceneError
 from st_ray.spectral.cube import Cube, Extent, FileCube
+from st_ray.spectral.metadata import Metadata
 
 # Rows between two scenes at least: a guard band as wide as this crosses no border. (No patch does:
 # what lies beyond a scene's border is mirrored.)
@@ -65,6 +66,11 @@ class MosaicCube:
     def extents(self) -> tuple[Extent, ...]:
         """Where each scene lies."""
         return tuple(self.extent_at(top) for top in self.tops)
+
+    @property
+    def meta(self) -> Metadata:
+        """What the first scene's file says of its bands; the scenes' grids differ."""
+        return replace(self.parts[0].meta, grid=None)
 
     def extent_at(self, row: int) -> Extent:
         """The scene that holds a row, or the last above it."""
