@@ -22,6 +22,24 @@ if TYPE_CHECKING:
     from st_ray import Report, RunSpec
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts Ray comes first: with ``-n 2`` the rest is done while it waits."""
+    items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> object:
+    """With ``-n``, one process has all files that start Ray: two Rays would share the cores."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneRay(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = nodeid.split("::")[0]
+            return "ray" if file.startswith(("tests/cluster/", "tests/test_jobs")) else file
+
+    return OneRay(config, log)
+
+
 @dataclass(frozen=True, kw_only=True)
 class SceneFiles:
     """A small scene on disk and in memory.

@@ -14,6 +14,7 @@ import torch
 from st_ray import ClusterSpec, Report, RunSpec, SceneSpec, run_curriculum
 from st_ray.engine import LocalEngine, open_engine
 from st_ray.errors import SceneError, SpecError, TrainingError
+from st_ray.learn.objectives import resolve_optimizer
 from st_ray.spectral.scene import open_scene
 from st_ray.spectral.tiles import TileSpec, plan_tiles
 from st_ray.spectral.work import MeasureTiles, merge_moments, read_moments
@@ -52,8 +53,12 @@ def test_moments_reduced_over_ray_equal_those_of_one_process(spec, monkeypatch) 
     np.testing.assert_allclose(ray.scatter_BB, one.scatter_BB, rtol=1e-9, atol=1e-3)
 
 
-def test_two_workers_train_what_this_process_does(spec, alone, tmp_path) -> None:
-    two = run_curriculum(replace(spec, out=str(tmp_path / "two")))
+@pytest.fixture(scope="module")
+def two(spec: RunSpec, tmp_path_factory) -> Report:
+    return run_curriculum(replace(spec, out=str(tmp_path_factory.mktemp("run") / "two")))
+
+
+def test_two_workers_train_what_this_process_does(alone, two) -> None:
     assert two.workers == 2
     assert two.seconds.startup > 0
     np.testing.assert_allclose(losses(two), losses(alone), rtol=5e-3)
@@ -70,39 +75,36 @@ def test_shards_on_two_workers_learn_as_a_replicate(spec, alone, tmp_path) -> No
     assert losses(two)[-1] == pytest.approx(losses(alone)[-1], rel=0.15)
 
 
-class KillOnce(torch.nn.CrossEntropyLoss):
-    """Cross entropy; one worker dies in the middle of an epoch unless the marker is there."""
+class KillOnce:
+    """The usual optimizer; one worker dies in the middle of an epoch unless the marker is there."""
 
-    def __init__(self, marker: Path) -> None:
-        super().__init__()
-        self._marker, self._calls = marker, 0
+    def __init__(self, marker: Path, decay: float) -> None:
+        self._marker, self._decay, self._steps = marker, decay, 0
 
-    def forward(self, logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        self._calls += 1
-        peer = torch.distributed.is_initialized() and torch.distributed.get_rank() == 1
-        if peer and self._calls == 14 and not self._marker.exists():
+    def __call__(self, parameters, rate: float) -> torch.optim.Optimizer:
+        optimizer = resolve_optimizer("adamw", self._decay)(parameters, rate)
+        optimizer.register_step_pre_hook(self._step)
+        return optimizer
+
+    def _step(self, *unused: object) -> None:
+        self._steps += 1
+        last = torch.distributed.is_initialized() and torch.distributed.get_rank() == 1
+        if last and self._steps == 14 and not self._marker.exists():
             self._marker.touch()
             os.kill(os.getpid(), signal.SIGKILL)
-        return super().forward(logits, targets)
 
 
-def test_a_killed_worker_costs_nothing_but_time(spec, tmp_path, s3) -> None:
-    reports, started = [], []
-    for out in (s3("killed"), str(tmp_path / "whole")):
-        loss = KillOnce(tmp_path / "marker")
-        here = replace(spec, out=out, map=False)
-        reports.append(
-            run_curriculum(
-                here,
-                loss=loss,
-                listen=lambda event: started.append(event) if event["kind"] == "started" else None,
-            )
-        )
-        assert (tmp_path / "marker").exists()
-    killed, whole = reports
-    assert [event["epoch"] > 0 for event in started] == [False, True, False]
-    assert losses(killed) == losses(whole)
-    assert killed.confusion == whole.confusion
+def test_a_killed_worker_costs_nothing_but_time(spec, two, tmp_path, s3) -> None:
+    started = []
+    killed = run_curriculum(
+        replace(spec, out=s3("killed"), map=False),
+        optimizer=KillOnce(tmp_path / "marker", spec.train.weight_decay),
+        listen=lambda event: started.append(event) if event["kind"] == "started" else None,
+    )
+    assert (tmp_path / "marker").exists()
+    assert [event["epoch"] > 0 for event in started] == [False, True]
+    assert losses(killed) == losses(two)
+    assert killed.confusion == two.confusion
 
 
 def test_bad_input_inside_a_ray_task_is_one_line(spec, scene_files, tmp_path) -> None:
@@ -179,9 +181,10 @@ class BreakLate(torch.nn.CrossEntropyLoss):
 )
 def test_what_would_fail_again_is_one_line_and_not_retried(spec, value, message, tmp_path) -> None:
     started = []
+    one = replace(spec.cluster, workers=1)
     with pytest.raises(TrainingError, match=message) as caught:
         run_curriculum(
-            replace(spec, out=str(tmp_path / "out"), map=False),
+            replace(spec, cluster=one, out=str(tmp_path / "out"), map=False),
             loss=BreakLate(value),
             listen=lambda event: started.append(event) if event["kind"] == "started" else None,
         )

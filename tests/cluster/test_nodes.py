@@ -95,16 +95,15 @@ def test_moments_merge_across_nodes(spec: RunSpec, nodes: list[str], tmp_path: P
     assert len(_signatures(tmp_path) & set(nodes)) > 1
 
 
-@pytest.mark.parametrize("placement", ["replicate", "shard"])
 def test_training_spans_nodes_and_equals_one_process(
-    spec: RunSpec, nodes: list[str], placement: str, tmp_path: Path
+    spec: RunSpec, nodes: list[str], tmp_path: Path
 ) -> None:
     signatures = tmp_path / "signatures"
     signatures.mkdir()
     here = replace(spec, tiles=TileSpec(side=7), map=False)
     reports = []
     for workers in (2, 0):
-        cluster = replace(spec.cluster, workers=workers, placement=placement)
+        cluster = replace(spec.cluster, workers=workers, placement="replicate")
         out = str(tmp_path / str(workers))
         reports.append(
             run_curriculum(
@@ -113,7 +112,5 @@ def test_training_spans_nodes_and_equals_one_process(
         )
     assert len(_signatures(signatures) & set(nodes)) == 2
     many, one = ([row.loss for row in report.history] for report in reports)
-    if placement == "replicate":  # else batches depend on the number of workers
-        np.testing.assert_allclose(many, one, rtol=5e-3)
-    assert many[-1] == pytest.approx(one[-1], rel=0.15)
+    np.testing.assert_allclose(many, one, rtol=5e-3)
     assert reports[0].overall_accuracy == pytest.approx(reports[1].overall_accuracy, abs=0.03)
