@@ -1,4 +1,4 @@
-"""Arrays in files: what a .npy, .npz, .mat, .tif or .png holds, and how one is read.
+"""Arrays in files: what a .npy, .npz, .mat, HDF5 file, .tif or .png holds, and how one is read.
 
 Cubes are memory-mapped. A .mat or .npz cannot be, so its array is unpacked once into the cache.
 """
@@ -6,7 +6,6 @@ Cubes are memory-mapped. A .mat or .npz cannot be, so its array is unpacked once
 from __future__ import annotations
 
 import hashlib
-import mmap
 import os
 import uuid
 import zipfile
@@ -21,8 +20,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, StRayError, unknown_name
+from st_ray.spectral.readers.hdf5 import hdf5_shapes, is_hdf5, read_hdf5
 
-ARRAY_SUFFIXES = (".mat", ".npy", ".npz")
+MATLAB = ".mat"
+HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
+ARRAY_SUFFIXES = (MATLAB, ".npy", ".npz", *HDF5_SUFFIXES)
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
 
 _MATLAB_NUMBERS = {"double", "single", "logical"} | {
@@ -73,7 +75,9 @@ def array_shapes(path: Path, error: type[StRayError] = SceneError) -> dict[str, 
             return {"": np.load(path, mmap_mode="r", allow_pickle=False).shape}
         if suffix == ".npz":
             return _npz_shapes(path)
-        if suffix == ".mat":
+        if suffix in HDF5_SUFFIXES or is_hdf5(path):
+            return hdf5_shapes(path)
+        if suffix == MATLAB:
             from scipy.io import whosmat
 
             return {key: shape for key, shape, kind in whosmat(path) if kind in _MATLAB_NUMBERS}
@@ -127,7 +131,9 @@ def read_array(path: Path, key: str, error: type[StRayError] = SceneError) -> ND
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 return np.asarray(archive[key])
-        if suffix == ".mat":
+        if is_hdf5(path):
+            return read_hdf5(path, key)
+        if suffix == MATLAB:
             from scipy.io import loadmat
 
             return np.asarray(loadmat(path, variable_names=[key])[key])
@@ -184,38 +190,6 @@ def map_array(stamp: FileStamp, key: str) -> NDArray[np.generic]:
     return _map_npy(unpacked)
 
 
-def forget(mapped: NDArray[np.generic]) -> None:
-    """Give back the memory that reading a large mapped array has filled.
-
-    The system would do so itself, but not before memory is short.
-    """
-    mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)  # NumPy's own name for it
-    if mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise"):
-        mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def read_ahead(mapped: NDArray[np.generic], rows: slice, cols: slice) -> None:
-    """Have the system fetch a window of a large mapped array while something else is done.
-
-    Row by row, a window is many short reads, each of which would wait for the disk. Arrays whose
-    rows do not lie one after another are left to the system.
-    """
-    mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)
-    large = mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise")
-    if mapping is None or not large or not mapped.flags.c_contiguous:
-        return
-    first = mapped.ctypes.data - np.frombuffer(mapping, np.uint8, 1).ctypes.data
-    row_bytes, pixel_bytes = mapped.strides[:2]
-    for row in range(*rows.indices(mapped.shape[0])):
-        begin = first + row * row_bytes + cols.start * pixel_bytes
-        end = first + row * row_bytes + min(cols.stop, mapped.shape[1]) * pixel_bytes
-        page = begin - begin % mmap.PAGESIZE
-        mapping.madvise(mmap.MADV_WILLNEED, page, end - page)
-
-
-_LARGE = 1 << 28
-
-
 @contextmanager
 def replacing(path: Path) -> Iterator[BinaryIO]:
     """Write a file so that it appears whole or not at all.
@@ -256,11 +230,8 @@ def _reading(path: Path, error: type[StRayError]) -> Iterator[None]:
         raise error(f"no such file: {path}")
     try:
         yield
-    except NotImplementedError:  # SciPy's answer to HDF5
-        raise error(
-            f"{path} is a MATLAB v7.3 (HDF5) file, which cannot be read; "
-            "save it again in MATLAB with save(..., '-v7'), or as .npy"
-        ) from None
+    except StRayError as problem:  # a package that is not installed
+        raise error(str(problem)) from None
     except Exception as problem:  # a decoder may raise anything on a damaged file
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise error(f"cannot read {path}: {reason}") from None
