@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from st_ray.errors import SceneError
 from st_ray.spectral.files import FileStamp
 from st_ray.spectral.metadata import Metadata
-from st_ray.spectral.readers.base import USUAL, Reader
+from st_ray.spectral.readers.base import USUAL, Reader, reading
 from st_ray.spectral.readers.choose import open_reader
 from st_ray.spectral.registry import locate
 
@@ -155,7 +155,8 @@ class FileCube:
             SceneError: The file is not on this machine, or it cannot be read.
         """
         reader = self._reader()
-        raw = reader.read(rows, cols, self.bands)
+        with reading(Path(self.path)):
+            raw = reader.read(rows, cols, self.bands)
         values = self._scaled(raw)
         if raw.dtype.kind == "f" or not self._plain:
             values[~np.isfinite(values)] = np.nan

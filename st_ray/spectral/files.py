@@ -104,6 +104,8 @@ def find_key(path: Path, key: str | None, wanted: Wanted) -> str:
             raise wanted.error(f"{path}: {unknown_name('key', key, shapes)}")
         shapes = {key: shapes[key]}
     found = [name for name, shape in shapes.items() if _fits(shape, wanted.ndim)]
+    if not found and len(shapes) == 1:  # a scene may have one row
+        found = [name for name, shape in shapes.items() if len(shape) == wanted.ndim and min(shape)]
     if len(found) > 1 and wanted.accepts is not None:
         accepted = [name for name in found if wanted.accepts(read_array(path, name, wanted.error))]
         found = accepted or found

@@ -5,13 +5,16 @@ Shape letters: H W scene, B bands, h w window. Letters of a layout: r rows, c co
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from st_ray.errors import SceneError, StRayError
 from st_ray.spectral.metadata import Metadata
 
 USUAL = "rcb"  # rows, columns, bands
@@ -49,6 +52,22 @@ class Hint:
 
     raster: Callable[[], tuple[int, int] | None] = lambda: None
     bands: int | None = None
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Around what a library does with a file.
+
+    Raises:
+        SceneError: The library raised anything: on a damaged file it may.
+    """
+    try:
+        yield
+    except StRayError:
+        raise
+    except Exception as problem:
+        first = (str(problem).splitlines() or [""])[0] or type(problem).__name__
+        raise SceneError(f"cannot read {path}: {first}") from None
 
 
 class Reader(Protocol):

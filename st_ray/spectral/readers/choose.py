@@ -12,7 +12,7 @@ from st_ray.spectral.files import ARRAY_SUFFIXES, FileStamp
 from st_ray.spectral.readers.base import Hint, Reader, Source
 from st_ray.spectral.readers.envi import HEADER, header_beside
 from st_ray.spectral.readers.hdf5 import is_hdf5
-from st_ray.spectral.readers.netcdf import is_zarr
+from st_ray.spectral.readers.zarr_arrays import is_zarr, names_axes
 
 _NETCDF_SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf")
 _NETCDF_3 = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
@@ -37,7 +37,7 @@ def family(path: Path) -> str:
     """
     if path.is_dir():
         if is_zarr(path):
-            return "netcdf"
+            return "netcdf" if names_axes(path) else "zarr_arrays"
         raise SceneError(f"{path} is a folder; give the path of a file (or of a Zarr store)")
     if not path.is_file():
         raise SceneError(f"no such file: {path}")

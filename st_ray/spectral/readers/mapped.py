@@ -78,5 +78,5 @@ def _inner_axis(mapped: NDArray[np.generic], spans: list[tuple[int, int]]) -> in
 
 def _large_mapping(mapped: NDArray[np.generic]) -> mmap.mmap | None:
     mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)  # NumPy's own name for it
-    large = mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise")
+    large = mapping is not None and len(mapping) > _LARGE and hasattr(mapping, "madvise")
     return mapping if large else None

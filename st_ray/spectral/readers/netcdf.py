@@ -19,19 +19,14 @@ from st_ray.spectral.readers.base import (
     SlicedReader,
     Source,
     orient,
+    reading,
     sizes,
     told,
 )
 from st_ray.spectral.readers.cf import axes_of, bad_bands, band_centres, grid_of
 from st_ray.spectral.readers.hdf5 import is_hdf5
 
-_ZARR_FILES = ("zarr.json", ".zgroup", ".zarray")
 _VARIABLES = 12  # listed in one line
-
-
-def is_zarr(path: Path) -> bool:
-    """Whether a folder is a Zarr store."""
-    return any((path / name).is_file() for name in _ZARR_FILES)
 
 
 def describe(path: Path, key: str | None, hint: Hint) -> Source:
@@ -40,7 +35,7 @@ def describe(path: Path, key: str | None, hint: Hint) -> Source:
     Raises:
         SceneError: Unreadable, no such variable, or more than one.
     """
-    with _reading(path):
+    with reading(path), _quiet():
         groups = _open(path)
         cubes = {
             f"{group}/{name}".lstrip("/"): (dataset, str(name))
@@ -61,7 +56,7 @@ def open_reader(path: Path, key: str, layout: str, shape: tuple[int, int, int]) 
     """
     del shape
     group, _, name = key.rpartition("/")
-    with _reading(path):
+    with reading(path), _quiet():
         return SlicedReader(_open(path)[f"/{group}"][name].variable, layout)
 
 
@@ -138,13 +133,7 @@ def _mapping(groups: Any) -> Mapping[str, Any]:
 
 
 @contextmanager
-def _reading(path: Path) -> Iterator[None]:
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of stores without consolidated metadata, and such
-            yield
-    except SceneError:
-        raise
-    except Exception as problem:  # a decoder may raise anything on a damaged file
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise SceneError(f"cannot read {path}: {reason}") from None
+def _quiet() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of stores without consolidated metadata, and such
+        yield

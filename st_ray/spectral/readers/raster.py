@@ -112,8 +112,9 @@ class RasterReader:
 def unreadable(path: Path | str, problem: Exception) -> str:
     """One line on a file that GDAL cannot open or read."""
     return (
-        f"cannot read {path}: {reason(problem, path)}; a cube is a .npy, .npz, .mat or HDF5 array, an ENVI file "
-        "with its .hdr, a NetCDF or Zarr data set, or a raster that GDAL reads, such as a GeoTIFF"
+        f"cannot read {path}: {reason(problem, path)}; a cube is a .npy, .npz, .mat or HDF5 "
+        "array, an ENVI file with its .hdr, a NetCDF or Zarr data set, or a raster that GDAL "
+        "reads, such as a GeoTIFF"
     )
 
 
