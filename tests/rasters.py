@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import rasterio
 import xarray
 import zarr
 from numpy.typing import NDArray
+from rasterio.errors import NotGeoreferencedWarning
 from rasterio.transform import Affine
 from spectral.io import envi
 
@@ -37,17 +39,21 @@ def write_tif(
 ) -> Path:
     """A GeoTIFF of values (H, W) or (H, W, B), or another format with driver=."""
     stack = values[..., None] if values.ndim == 2 else values
-    height, width, count = stack.shape
     profile = {"driver": "GTiff", "dtype": stack.dtype, "crs": crs, "transform": transform}
     if crs is None:
         del profile["crs"], profile["transform"]
-    with rasterio.open(
-        path, "w", height=height, width=width, count=count, **{**profile, **options}
-    ) as file:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        _write(path, stack, centres, {**profile, **options})
+    return path
+
+
+def _write(path: Path, stack: Values, centres: Sequence[float], profile: dict[str, Any]) -> None:
+    height, width, count = stack.shape
+    with rasterio.open(path, "w", height=height, width=width, count=count, **profile) as file:
         file.write(stack.transpose(2, 0, 1))
         for band, centre in enumerate(centres, 1):
             file.update_tags(band, wavelength=centre, wavelength_units="Nanometers")
-    return path
 
 
 MAP_INFO = ["UTM", 1, 1, CORNER.c, CORNER.f, 20, 20, 16, "North", "WGS-84", "units=Meters"]

@@ -220,8 +220,7 @@ def _reproject(
     def to_scene(points_N2: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.column_stack(transform(source, target, points_N2[:, 0], points_N2[:, 1]))
 
-    note = f"{path.name}: reprojected to the scene's coordinate reference system"
-    return np.asarray(shapely.transform(shapes_F, to_scene)), (note,)
+    return np.asarray(shapely.transform(shapes_F, to_scene)), ()
 
 
 def _burn(
