@@ -5,8 +5,10 @@ Cubes are memory-mapped. A .mat or .npz cannot be, so its array is unpacked once
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import shutil
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -14,7 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +28,9 @@ MATLAB = ".mat"
 HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
 ARRAY_SUFFIXES = (MATLAB, ".npy", ".npz", *HDF5_SUFFIXES)
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
+
+_REAL = "biuf"  # kinds of NumPy's types
+_PIECE = 1 << 20  # bytes
 
 _MATLAB_NUMBERS = {"double", "single", "logical"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -179,11 +184,9 @@ def map_array(stamp: FileStamp, key: str) -> NDArray[np.generic]:
     digest = hashlib.sha256(f"{stamp}|{key}".encode()).hexdigest()[:24]
     unpacked = cache_root() / "unpacked" / f"{path.stem}-{digest}.npy"
     if not unpacked.is_file():
-        values = read_array(path, key)
-        _check_numeric(values, path)
         try:
             with replacing(unpacked) as file:
-                np.save(file, np.ascontiguousarray(values), allow_pickle=False)
+                _unpack(path, key, file)
         except OSError as problem:
             raise SceneError(
                 f"cannot unpack {path} into {unpacked.parent} ({problem.strerror}); "
@@ -209,6 +212,33 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
+def _unpack(path: Path, key: str, file: BinaryIO) -> None:
+    """Write an array as .npy; out of an .npz piece by piece, however large it is."""
+    if path.suffix.lower() == ".npz":
+        with _reading(path, SceneError), zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(f"{key}.npy").file_size
+            with archive.open(f"{key}.npy") as member:
+                _, columns_fastest, kind = _npy_header(member)
+        free = shutil.disk_usage(Path(file.name).parent).free
+        if size > free:
+            said = f"it says that it holds {size / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free"
+            raise OSError(errno.ENOSPC, said)
+        if kind.kind in _REAL and not columns_fastest:
+            for piece in _pieces(path, f"{key}.npy"):
+                file.write(piece)
+            return
+    values = read_array(path, key)
+    _check_numeric(values, path)
+    np.save(file, np.ascontiguousarray(values), allow_pickle=False)
+
+
+def _pieces(path: Path, member: str) -> Iterator[bytes]:
+    """The bytes of a member of an archive."""
+    with _reading(path, SceneError), zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
 def _map_npy(path: Path) -> NDArray[np.generic]:
     with _reading(path, SceneError):
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -222,7 +252,7 @@ def _fits(shape: tuple[int, ...], ndim: int) -> bool:
 
 
 def _check_numeric(values: NDArray[np.generic], path: Path) -> None:
-    if values.dtype.kind not in "biuf":
+    if values.dtype.kind not in _REAL:
         raise SceneError(f"{path}: expected real numbers, found values of type {values.dtype}")
 
 
@@ -244,14 +274,20 @@ def _npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0
-                if version >= (2, 0):
-                    read = np.lib.format.read_array_header_2_0
-                shape, _, kind = read(file)
+                shape, _, kind = _npy_header(file)
             if kind.kind in "biufc":
                 shapes[name.removesuffix(".npy")] = tuple(shape)
     return shapes
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether the first axis runs fastest, and type of the array in a .npy file."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version >= (2, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, columns_fastest, kind = read(file)
+    return tuple(shape), bool(columns_fastest), kind
 
 
 def _read_image(path: Path) -> NDArray[np.generic]:

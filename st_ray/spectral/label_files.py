@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from st_ray.errors import SceneError, require
 from st_ray.spectral.files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, Wanted, find_key, read_array
 from st_ray.spectral.metadata import Grid
+from st_ray.spectral.readers.base import reading
 from st_ray.spectral.readers.choose import family
 from st_ray.spectral.readers.envi import open_envi, read_meta
 from st_ray.spectral.readers.envi_header import Colour, classes
@@ -70,8 +71,13 @@ def read_raster(path: Path, key: str | None) -> LabelRaster:
     Raises:
         SceneError: Unreadable, no raster in it, or more than one.
     """
-    if not path.is_file():
-        raise SceneError(f"no such file: {path}")
+    if path.is_dir():
+        raise SceneError(f"labels {path}: expected a file, found a folder")
+    with reading(path):
+        return _read(path, key)
+
+
+def _read(path: Path, key: str | None) -> LabelRaster:
     kind = family(path)
     if path.suffix.lower() in ARRAY_SUFFIXES or is_hdf5(path):
         return LabelRaster(values=read_array(path, find_key(path, key, _LABELS)))

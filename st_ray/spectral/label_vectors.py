@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, require, unknown_name
 from st_ray.spectral.metadata import Grid
+from st_ray.spectral.readers.base import reading
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
 # Attributes that hold a class, the likeliest first; in any case.
@@ -88,18 +89,13 @@ def draw(path: Path, key: str | None, grid: Grid | None, shape: Sequence[int]) -
 def _read(path: Path, key: str | None) -> tuple[_Features, str, tuple[str, ...]]:
     pyogrio = require("pyogrio", "geo", f"reading labels {path.name}")
     shapely = require("shapely", "geo", f"reading labels {path.name}")
-    try:
+    with reading(path):
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         layer, attribute = _layer(path, layers, key)
         fields = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
         chosen, notes = _attribute(path, fields, attribute)
         meta, _, shapes, columns = pyogrio.raw.read(path, layer=layer, columns=[chosen])
         shapes_F = np.asarray(shapely.from_wkb(shapes), dtype=object)
-    except SceneError:
-        raise
-    except Exception as problem:  # a decoder may raise anything on a damaged file
-        reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
-        raise SceneError(f"cannot read labels {path}: {reason}") from None
     return (
         _Features(shapes_F=shapes_F, classes_F=np.asarray(columns[0]), crs=meta["crs"]),
         chosen,

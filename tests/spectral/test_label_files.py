@@ -21,7 +21,16 @@ from shapely.geometry import shape
 from st_ray.errors import SceneError
 from st_ray.spectral.scene import Scene, SceneSpec, open_scene
 from st_ray.spectral.split import SplitSpec, split_labels
-from tests.rasters import CORNER, MAP_INFO, UTM, write_envi, write_hdf5, write_mat73, write_tif
+from tests.rasters import (
+    CORNER,
+    MAP_INFO,
+    UTM,
+    write_envi,
+    write_hdf5,
+    write_mat73,
+    write_tif,
+    write_zarr,
+)
 
 if TYPE_CHECKING:
     from tests.conftest import SceneFiles
@@ -231,7 +240,7 @@ def test_features_that_cannot_be_used_are_counted_or_refused(
     negative = write_vector(tmp_path / "d.gpkg", drawn, label=[-value for value in classes])
     assert "expected whole class ids from 0 in 'label', found -" in _error(tif, negative)
     (tmp_path / "e.gpkg").write_bytes(b"no database")
-    assert f"cannot read labels {tmp_path / 'e.gpkg'}" in _error(tif, tmp_path / "e.gpkg")
+    assert f"cannot read {tmp_path / 'e.gpkg'}" in _error(tif, tmp_path / "e.gpkg")
     assert "no such file" in _error(tif, tmp_path / "f.gpkg")
 
 
@@ -376,6 +385,13 @@ def test_a_geotiff_keeps_its_colour_table_and_category_names(
     scene = _open(tif, path)
     assert scene.class_colours == {2: (255, 0, 0), 5: (0, 255, 0), 9: (0, 0, 255)}
     assert scene.class_names == {2: "corn", 5: "oat", 9: "class 9"}
+
+
+def test_a_folder_holds_no_labels(tif: Path, scene_files: SceneFiles, tmp_path: Path) -> None:
+    assert "expected a file, found a folder" in _error(tif, tmp_path)
+    store = write_zarr(tmp_path / "a.zarr", scene_files.values)
+    with pytest.raises(SceneError, match="or give the class raster with --labels FILE"):
+        open_scene(SceneSpec(name=str(store)))
 
 
 def test_a_raster_of_several_bands_is_no_label_raster(

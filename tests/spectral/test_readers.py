@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import h5py
@@ -490,6 +492,50 @@ def test_several_variables_are_listed(scene_files: SceneFiles, tmp_path: Path) -
     assert open_cube(SceneSpec(name=str(tmp_path / "a.nc"), **key))[0].shape == (30, 26, 12)
     assert "did you mean 'noise'" in _error(tmp_path / "a.nc", cube_key="nois")
     assert "without keys" in _error(write_tif(tmp_path / "a.tif", values), cube_key="noise")
+
+
+def test_images_inside_a_raster_are_listed(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    for name, each in (("first", values), ("second", 255 - values)):
+        write_tif(
+            tmp_path / "a.gpkg", each, driver="GPKG", raster_table=name, tile_format="PNG",
+            append_subdataset=name == "second",
+        )  # fmt: skip
+    path = tmp_path / "a.gpkg"
+    message = _error(path)
+    assert "holds several images: first, second; say which with --set scene.cube_key" in message
+    cube, _ = open_cube(SceneSpec(name=str(path), cube_key="second"))
+    np.testing.assert_array_equal(cube.read(ALL, ALL)[..., :3], 255 - values)
+    assert "holds several images" in _error(path, cube_key="third")
+
+
+def test_a_header_beside_a_geotiff_is_not_its_own(scene_files: SceneFiles, tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "a.tif", scene_files.values)
+    (tmp_path / "a.hdr").write_text("ENVI\nsamples = 3\nlines = 4\nfile type = TIFF\n")
+    assert open_cube(SceneSpec(name=str(path)))[0].shape == (30, 26, 12)
+
+
+def test_an_archive_that_claims_more_than_the_disk_has_is_refused(
+    scene_files: SceneFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _savez(tmp_path / "a.npz", scene_files.values)
+    monkeypatch.setattr("shutil.disk_usage", lambda place: SimpleNamespace(free=1000))
+    message = _error(path)
+    assert "it says that it holds 1.88e-05 GB, and 1e-06 GB are free" in message
+    assert "ST_RAY_CACHE" in message
+
+
+def test_an_archive_is_unpacked_without_having_it_in_memory(tmp_path: Path) -> None:
+    values = np.zeros((400, 300, 100), np.uint16)
+    values[7, 8] = np.arange(100)
+    path = _savez(tmp_path / "a.npz", values)
+    tracemalloc.start()
+    cube, _ = open_cube(SceneSpec(name=str(path)))
+    window = cube.read(slice(7, 8), slice(8, 9))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    np.testing.assert_array_equal(window[0, 0], np.arange(100))
+    assert peak < values.nbytes
 
 
 def test_other_folders_and_files_are_refused(tmp_path: Path) -> None:

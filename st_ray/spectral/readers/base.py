@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -67,6 +68,8 @@ def reading(path: Path) -> Iterator[None]:
         raise
     except Exception as problem:
         first = (str(problem).splitlines() or [""])[0] or type(problem).__name__
+        if isinstance(problem, OSError) and problem.strerror:
+            first = problem.strerror
         raise SceneError(f"cannot read {path}: {first}") from None
 
 
@@ -98,7 +101,7 @@ class SlicedReader:
         """See `Reader.read`."""
         if bands is None:
             return self._window(rows, cols, slice(None))
-        runs = band_runs(bands)
+        runs = band_runs(tuple(bands))
         if len(runs) > _MOST_RUNS:
             low = min(bands)
             between = self._window(rows, cols, slice(low, max(bands) + 1))
@@ -118,7 +121,8 @@ class SlicedReader:
         return values.transpose([self.layout.index(axis) for axis in USUAL])
 
 
-def band_runs(bands: Sequence[int]) -> list[slice]:
+@lru_cache(maxsize=64)
+def band_runs(bands: tuple[int, ...]) -> list[slice]:
     """Bands as runs of neighbours, in their order: [0, 1, 5] is [0:2, 5:6]."""
     runs: list[slice] = []
     for band in bands:

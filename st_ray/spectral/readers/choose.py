@@ -9,13 +9,15 @@ from typing import Protocol, cast
 
 from st_ray.errors import SceneError
 from st_ray.spectral.files import ARRAY_SUFFIXES, FileStamp
-from st_ray.spectral.readers.base import Hint, Reader, Source
+from st_ray.spectral.readers.base import Hint, Reader, Source, reading
 from st_ray.spectral.readers.envi import HEADER, header_beside
 from st_ray.spectral.readers.hdf5 import is_hdf5
 from st_ray.spectral.readers.zarr_arrays import is_zarr, names_axes
 
 _NETCDF_SUFFIXES = (".nc", ".nc4", ".cdf", ".netcdf")
 _NETCDF_3 = (b"CDF\x01", b"CDF\x02", b"CDF\x05")
+# ENVI writes a .hdr beside these too, which then says nothing of how the values lie.
+_OWN_HEADER = (".tif", ".tiff", ".png", ".jpg", ".jp2", ".vrt")
 _KEPT = 16  # open files a process
 
 
@@ -34,6 +36,7 @@ def family(path: Path) -> str:
 
     Raises:
         SceneError: It is a folder of no known kind, or not there.
+        OSError: It may not be read.
     """
     if path.is_dir():
         if is_zarr(path):
@@ -46,16 +49,13 @@ def family(path: Path) -> str:
         return "arrays"
     if suffix in _NETCDF_SUFFIXES:
         return "netcdf"
-    try:
-        if suffix == HEADER or header_beside(path) is not None:
-            return "envi"
-        with path.open("rb") as file:
-            start = file.read(4)
-        if start in _NETCDF_3:
-            return "netcdf"
-        return "arrays" if is_hdf5(path) else "raster"
-    except OSError as problem:
-        raise SceneError(f"cannot read {path}: {problem.strerror or problem}") from None
+    if suffix == HEADER or (suffix not in _OWN_HEADER and header_beside(path) is not None):
+        return "envi"
+    with path.open("rb") as file:
+        start = file.read(4)
+    if start in _NETCDF_3:
+        return "netcdf"
+    return "arrays" if is_hdf5(path) else "raster"
 
 
 def describe(path: Path, key: str | None, hint: Hint) -> Source:
@@ -69,7 +69,8 @@ def describe(path: Path, key: str | None, hint: Hint) -> Source:
     Raises:
         SceneError: It cannot be read; one line.
     """
-    source = _module(family(path)).describe(path, key, hint)
+    with reading(path):
+        source = _module(family(path)).describe(path, key, hint)
     if min(source.shape) < 1:
         raise SceneError(f"{path}: expected a cube, found one of shape {source.shape}")
     source.meta.check(source.shape[2], str(path))
@@ -84,7 +85,8 @@ def open_reader(stamp: FileStamp, key: str, layout: str, shape: tuple[int, int, 
         SceneError: It cannot be read.
     """
     path = Path(stamp.path)
-    return _module(family(path)).open_reader(path, key, layout, shape)
+    with reading(path):
+        return _module(family(path)).open_reader(path, key, layout, shape)
 
 
 def _module(name: str) -> Family:

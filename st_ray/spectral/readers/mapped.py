@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from st_ray.spectral.readers.base import SlicedReader
 
 _LARGE = 1 << 28  # bytes; what is smaller may stay in memory
+_SHORT = 1 << 16  # bytes; a line as short as this is rather fetched whole than in parts
 
 
 class MappedReader(SlicedReader):
@@ -68,8 +69,8 @@ def _inner_axis(mapped: NDArray[np.generic], spans: list[tuple[int, int]]) -> in
     axis = mapped.ndim - 1
     while axis > 0:
         start, stop = spans[axis]
-        small = (stop - start) * mapped.strides[axis] < mmap.PAGESIZE
-        if (start, stop) != (0, mapped.shape[axis]) and not small:
+        whole = (start, stop) == (0, mapped.shape[axis])
+        if not whole and mapped.shape[axis] * mapped.strides[axis] > _SHORT:
             break
         spans[axis] = (0, mapped.shape[axis])
         axis -= 1
