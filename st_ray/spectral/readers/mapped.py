@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from st_ray.spectral.readers.base import SlicedReader
 
 _LARGE = 1 << 28  # bytes; what is smaller may stay in memory
-_SHORT = 1 << 16  # bytes; a line as short as this is rather fetched whole than in parts
+_SHORT = 1 << 14  # bytes; a line as short as this is rather fetched whole than in parts
 
 
 class MappedReader(SlicedReader):
