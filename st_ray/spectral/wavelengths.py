@@ -43,22 +43,28 @@ def to_nanometres(values: Sequence[float], unit: str | None) -> tuple[float, ...
         unit: Such as "Nanometers", "um" or "cm-1"; None or "Unknown" if the file does not say.
     """
     numbers = np.asarray(values, np.float64)
-    if not numbers.size or not np.isfinite(numbers).all() or (numbers <= 0).any():
+    if not numbers.size or not (numbers > 0).all():
         return ()
-    name = (unit or "").strip().lower().replace("µ", "μ")
-    if name in _UNKNOWN:
-        scaled = numbers * (1e3 if numbers.max() < _LEAST_NM else 1.0)
-        return _tuple(scaled) if scaled.min() >= _LEAST_NM and scaled.max() < _MOST_NM else ()
-    if name in _WAVENUMBERS:
-        return _tuple(1e7 / numbers)
-    factor = _UNITS.get(name) or _UNITS.get(name.removesuffix("s"))
-    return _tuple(numbers * factor) if factor else ()
+    name = _plain(unit)
+    with np.errstate(over="ignore"):
+        if name in _WAVENUMBERS:
+            scaled = 1e7 / numbers
+        elif name in _UNKNOWN:
+            scaled = numbers * (1e3 if numbers.max() < _LEAST_NM else 1.0)
+            if scaled.min() < _LEAST_NM or scaled.max() > _MOST_NM:
+                return ()
+        else:
+            scaled = numbers * _UNITS.get(name, 0.0)
+    if not np.isfinite(scaled).all() or not scaled.all():
+        return ()
+    # Six digits after the point: 0.4 µm is 400 nm, not 400.00000000000006.
+    return tuple(round(float(value), 6) for value in scaled)
 
 
 def is_wavelength_unit(unit: object) -> bool:
     """Whether a unit is one in which wavelengths are written (metres are rather distances)."""
-    name = str(unit or "").strip().lower().replace("µ", "μ")
-    return name in _WAVENUMBERS or _UNITS.get(name.removesuffix("s"), 1e9) < 1e6
+    name = _plain(unit)
+    return name in _WAVENUMBERS or 0 < _UNITS.get(name, 0.0) < _UNITS["mm"]
 
 
 def wavelengths_in(texts: Sequence[str | None]) -> tuple[float, ...]:
@@ -74,6 +80,7 @@ def wavelengths_in(texts: Sequence[str | None]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def _tuple(values: np.typing.NDArray[np.float64]) -> tuple[float, ...]:
-    # Six digits after the point: 0.4 µm is 400 nm, not 400.00000000000006.
-    return tuple(round(float(value), 6) for value in values)
+def _plain(unit: object) -> str:
+    """A unit in lower case, in the singular, with one of the two signs for micro."""
+    name = str(unit or "").strip().lower().replace("µ", "μ")
+    return name if name in _UNITS or name in _WAVENUMBERS else name.removesuffix("s")

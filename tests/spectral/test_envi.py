@@ -99,6 +99,10 @@ def test_what_is_plain_is_repaired_and_told(
         ({"lines": "thirty"}, "lines = thirty: expected a whole number of 1 or more"),
         ({"samples": "0"}, "samples = 0: expected a whole number of 1 or more"),
         ({"samples": None}, "expected an ENVI header, found no samples"),
+        ({"reflectance_scale_factor": "nan"}, "scale factors and offsets (nan, nan) make no"),
+        ({"reflectance_scale_factor": "inf"}, "offsets (0) make no values"),
+        ({"lines": "9" * 5000}, "expected a whole number of 1 or more"),
+        ({"lines": "9" * 40}, "the file is cut short, or a number in the header is wrong"),
         ({"header_offset": "-4"}, "header offset = -4: expected a whole number of 0 or more"),
         ({"file_compression": "1"}, "the data file is compressed; save it uncompressed"),
         ({"band_names": "{a,"}, "the list 'band names' has no closing brace; add it"),
@@ -109,6 +113,7 @@ def test_what_nothing_tells_is_refused(
 ) -> None:
     message = _error(edit(header, **changes))
     assert message.startswith(f"{header}: ")
+    assert len(message) < 400
     assert says in message
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from functools import lru_cache
 from importlib import import_module
 from pathlib import Path
@@ -74,6 +75,10 @@ def describe(path: Path, key: str | None, hint: Hint) -> Source:
     if min(source.shape) < 1:
         raise SceneError(f"{path}: expected a cube, found one of shape {source.shape}")
     source.meta.check(source.shape[2], str(path))
+    factors = (*source.meta.scale, *source.meta.offset)
+    if not all(math.isfinite(factor) for factor in factors) or 0 in source.meta.scale:
+        listing = ", ".join(f"{factor:g}" for factor in dict.fromkeys(factors))
+        raise SceneError(f"{path}: its scale factors and offsets ({listing}) make no values")
     return source
 
 

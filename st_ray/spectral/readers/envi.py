@@ -140,7 +140,7 @@ def read_meta(file: EnviFile) -> tuple[Metadata, tuple[str, ...]]:
     if len(band_names) != bands:
         band_names = ()
     divisor = numbers(fields, "reflectance scale factor")
-    whole = 1.0 if divisor is None or divisor[0] == 0 else 1 / float(divisor[0])
+    whole = 1.0 if divisor is None or divisor[0] == 0 else float(1 / divisor[0])
     gains, offsets = listed("data gain values") or [1.0], listed("data offset values") or [0.0]
     ignored = numbers(fields, "data ignore value")
     grid, problem = _grid(file)

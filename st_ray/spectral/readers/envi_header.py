@@ -25,6 +25,7 @@ _TYPES = {
     15: "u8",
 }
 _LAYOUTS = {"bsq": "brc", "bil": "rbc", "bip": "rcb"}
+_SHOWN = 40  # letters of a value in an error
 _LARGEST_HEADER = 16 << 20  # bytes; with names and wavelengths of 1000 bands it is under 1 MiB
 
 Fields = Mapping[str, str]
@@ -118,7 +119,7 @@ def read_layout(fields: Fields, path: Path) -> Layout:
     kind, repairs = np.dtype(_TYPES[code]), []
     order = fields.get("byte order", "").strip()
     if kind.itemsize > 1 and order not in ("0", "1"):
-        found = f"byte order = {order}" if order else "no byte order"
+        found = f"byte order = {order[:_SHOWN]}" if order else "no byte order"
         repairs.append(f"{path.name}: {found} in the header; 0, least significant first, assumed")
     kind = kind.newbyteorder(">" if order == "1" else "<")
     layout, note = _interleave(fields, bands, path)
@@ -151,7 +152,7 @@ def classes(fields: Fields) -> tuple[dict[int, str], dict[int, Colour]]:
     named = dict(enumerate(names(fields, "class names")))
     lookup = numbers(fields, "class lookup")
     colours: dict[int, Colour] = {}
-    if lookup is not None and len(lookup) % 3 == 0:
+    if lookup is not None and len(lookup) % 3 == 0 and np.isfinite(lookup).all():
         for index, (red, green, blue) in enumerate(lookup.reshape(-1, 3).clip(0, 255).tolist()):
             colours[index] = int(red), int(green), int(blue)
     named.pop(0, None)
@@ -170,7 +171,9 @@ def _whole(fields: Fields, name: str, path: Path, usual: int | None = None, leas
     except ValueError:
         value = least - 1
     if value < least:
-        raise SceneError(f"{path}: {name} = {text}: expected a whole number of {least} or more")
+        raise SceneError(
+            f"{path}: {name} = {text[:_SHOWN]}: expected a whole number of {least} or more"
+        )
     return value
 
 
@@ -181,5 +184,5 @@ def _interleave(fields: Fields, bands: int, path: Path) -> tuple[str, tuple[str,
         return _LAYOUTS[text.lower()], () if text == text.lower() else (note,)
     if not text and bands == 1:  # then all three are the same
         return _LAYOUTS["bsq"], ()
-    found = f"interleave = {text}" if text else "no interleave"
+    found = f"interleave = {text[:_SHOWN]}" if text else "no interleave"
     raise SceneError(f"{path}: {found} in the header; expected bsq, bil or bip")
