@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -385,6 +386,25 @@ def test_a_geotiff_keeps_its_colour_table_and_category_names(
     scene = _open(tif, path)
     assert scene.class_colours == {2: (255, 0, 0), 5: (0, 255, 0), 9: (0, 0, 255)}
     assert scene.class_names == {2: "corn", 5: "oat", 9: "class 9"}
+
+
+def test_a_picture_without_coordinates_needs_no_extra(
+    scene_files: SceneFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_tif(tmp_path / "gt.tif", scene_files.truth)
+    monkeypatch.setitem(sys.modules, "rasterio", None)
+    np.testing.assert_array_equal(_open(scene_files.cube, path).labels, scene_files.truth)
+
+
+@pytest.mark.parametrize("module", ["pyogrio", "shapely", "rasterio.features"])
+def test_drawings_without_a_package_name_the_extra(
+    module: str, tif: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = write_vector(tmp_path / "gt.gpkg", [shapely.Point(CORNER @ (1, 1))], label=[1])
+    monkeypatch.setitem(sys.modules, module, None)
+    message = _error(tif, path)
+    assert f"needs the package {module.partition('.')[0]}, which is not installed" in message
+    assert "pip install 'st_ray[geo]'" in message
 
 
 def test_a_folder_holds_no_labels(tif: Path, scene_files: SceneFiles, tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import h5py
 import numpy as np
@@ -290,6 +290,38 @@ def test_indian_pines_with_coordinates_equals_the_original(
     np.testing.assert_allclose(cube.meta.grid.transform, GRID.transform)
     assert rasterio.CRS.from_wkt(cube.meta.grid.crs) == rasterio.CRS.from_string(UTM)
     assert cube.meta.band_names == (tuple(names) if name == "envi" else ())
+
+
+def _coordinates(path: Path, values: Values, change: Callable[[Any], Any]) -> Grid | None:
+    change(cf_dataset(values)).to_netcdf(path, engine="h5netcdf")
+    return open_cube(SceneSpec(name=str(path)))[0].meta.grid
+
+
+def test_coordinates_of_netcdf_come_from_its_axes(scene_files: SceneFiles, tmp_path: Path) -> None:
+    values = scene_files.values
+    degrees = {
+        "lat": ("y", np.linspace(40.5, 40.21, 30), {"units": "degrees_north"}),
+        "lon": ("x", np.linspace(-87, -86.75, 26), {"units": "degrees_east"}),
+    }
+    grid = _coordinates(
+        tmp_path / "degrees.nc",
+        values,
+        lambda it: (
+            it.drop_vars(["x", "y", "spatial_ref"])
+            .assign_coords(degrees)
+            .swap_dims(x="lon", y="lat")
+        ),
+    )
+    assert grid is not None
+    assert rasterio.CRS.from_wkt(grid.crs).to_epsg() == 4326
+    np.testing.assert_allclose(grid.transform, (0.01, 0, -87.005, 0, -0.01, 40.505))
+    uneven = CORNER.c + np.arange(26.0) ** 1.5
+    assert _coordinates(tmp_path / "a.nc", values, lambda it: it.assign_coords(x=uneven)) is None
+    bare = _coordinates(tmp_path / "b.nc", values, lambda it: it.drop_vars(["x", "y"]))
+    assert bare is None
+    south_up = _coordinates(tmp_path / "c.nc", values, lambda it: it.isel(y=slice(None, None, -1)))
+    assert south_up is not None
+    assert south_up.transform[4:] == (20, CORNER.f - 600)
 
 
 def test_the_picture_shows_red_green_and_blue_where_wavelengths_are_known(

@@ -112,8 +112,9 @@ def _letter(dataset: Any, dim: str) -> str | None:
 def _mapping(dataset: Any, variable: Any) -> Mapping[str, Any]:
     """The attributes of the variable that holds the projection."""
     named = variable.attrs.get("grid_mapping") or variable.encoding.get("grid_mapping")
-    for name in (named, "spatial_ref", "crs", "transverse_mercator"):
-        if name and name in dataset.variables:
+    first = str(named or "").split(":")[0].strip()  # "crs: x y" names the coordinates too
+    for name in (first, "spatial_ref", "crs"):
+        if name in dataset.variables:
             found: Mapping[str, Any] = dataset.variables[name].attrs
             return found
     return {}
