@@ -95,15 +95,16 @@ def train(
     scene: Annotated[
         str | None,
         typer.Argument(
-            help="A registered scene (see `st-ray scenes`) or the path of a .mat, .npy or .npz "
-            "cube (rows x columns x bands).",
+            help="A registered scene (see `st-ray scenes`) or the path of a cube: .mat, .npy, "
+            ".npz, ENVI, GeoTIFF or another GDAL raster, HDF5, NetCDF, Zarr.",
             show_default="indian_pines",
         ),
     ] = None,
     labels: Annotated[
         str | None,
         option(
-            "Label raster of class ids (.mat, .npy, .npz, .tif, .png); 0 = unlabelled.",
+            "Class ids, 0 = unlabelled: a raster (.mat, .npy, .tif, .png, ENVI), on other pixels "
+            "too if it has coordinates, or polygons or points (.gpkg, .geojson, .shp, .fgb).",
             "the scene's own",
         ),
     ] = None,

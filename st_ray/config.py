@@ -247,7 +247,7 @@ def _absolute_folder(folder: str | None) -> str | None:
 
 def _absolute(text: str) -> str:
     path = Path(text).expanduser()
-    return str(path.absolute()) if path.is_file() or "*" in text else text
+    return str(path.absolute()) if path.exists() or "*" in text else text
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 
 class StRayError(Exception):
@@ -41,6 +43,29 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> str:
     near = get_close_matches(name, known, n=1)
     hint = f" did you mean {near[0]!r}?" if near else ""
     return f"unknown {kind} {name!r};{hint} known: {', '.join(known)}"
+
+
+def require(module: str, extra: str, purpose: str, error: type[StRayError] = SceneError) -> Any:
+    """Import a module of an optional package.
+
+    Args:
+        module: Such as "rasterio.features".
+        extra: The extra of st_ray that installs it.
+        purpose: What it is needed for, to begin the line with.
+        error: The class of error to raise.
+
+    Raises:
+        StRayError: Of the class ``error``: it is not installed.
+    """
+    try:
+        return import_module(module)
+    except ImportError as problem:
+        package = module.partition(".")[0]
+        why = "" if isinstance(problem, ModuleNotFoundError) else f" ({problem})"
+        raise error(
+            f"{purpose} needs the package {package}, which is not installed{why}; "
+            f"run: pip install 'st_ray[{extra}]'"
+        ) from None
 
 
 @contextmanager

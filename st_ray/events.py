@@ -7,6 +7,7 @@ Events are dicts with a "kind":
 * ``started``: training begins ("epochs": of the whole run, "epoch": already done, "time": Unix).
 * ``worker``: the first of the workers is up ("time": Unix, "world": how many there are).
 * ``epoch``: one is done ("row": `EpochRow`, "time": Unix).
+* ``note``: what was repaired or assumed in opening the scene ("message").
 * ``failed``: a worker met bad input ("message").
 """
 
@@ -103,6 +104,8 @@ class Progress:
         kind = event["kind"]
         if kind == "phase":
             self._console.print(f"{_PHASES[event['name']]} …", highlight=False)
+        elif kind == "note":
+            self._console.print(f"  {event['message']}", highlight=False, markup=False)
         elif kind == "plan":
             self._plan(event["stages"])
         elif kind == "started":

@@ -67,6 +67,8 @@ def run_curriculum(
         if folder.finished:
             return Report.load(join(folder.place, REPORT_FILE))
         scene = open_scene(spec.scene, spec.tiles.side)
+        for note in scene.notes:  # at once: an assumption may be wrong
+            run.listen({"kind": "note", "message": note})
         engine = open_engine(spec.cluster, verbose=verbose)
         run.settle(recipe, engine, scene, folder)  # wrong stages end before Ray starts
         with run.starting(engine):

@@ -54,10 +54,11 @@ def check_samples(split: Split, workers: int) -> None:
 def inspect_bands(
     engine: Engine, scene: Scene, tiles: Sequence[Tile], spec: RunSpec
 ) -> tuple[Scene, BandVerdict, tuple[str, ...]]:
-    """Find constant and invalid bands over the whole scene; drop them, or stop.
+    """Find constant, invalid and marked bands over the whole scene; drop them, or stop.
 
     Returns:
-        The scene without bad bands and without labels on invalid pixels; what was found; notes.
+        The scene without bad bands and without labels on invalid pixels; what was found; notes,
+        those of its opening first.
 
     Raises:
         SceneError: There are bad bands and the spec says to stop, or nothing is left.
@@ -65,9 +66,10 @@ def inspect_bands(
     parts = engine.map_tiles(
         SurveyTiles(scene.cube), tiles, spec.tiles.side, scene.labels, merge=merge_surveys
     )
-    verdict = judge_bands(read_surveys(parts), scene.cube.band_indices)
-    scene, notes = apply_verdict(scene, verdict, spec.scene.bad_bands)
-    return scene, verdict, notes
+    bands, marked = scene.cube.band_indices, scene.cube.meta.bad_bands
+    verdict = judge_bands(read_surveys(parts), bands, marked=marked)
+    usable, notes = apply_verdict(scene, verdict, spec.scene.bad_bands)
+    return usable, verdict, (*scene.notes, *notes)
 
 
 def fit_basis(
@@ -189,6 +191,7 @@ def bundle_model(
         curriculum=curriculum,
         fingerprint=job.fingerprint,
         wavelengths=scene.cube.meta.wavelengths,
+        class_colours=scene.class_colours,
     )
     save_bundle(folder.model, Outcome.weights(job.folder), basis, card)
     folder.keep(folder.model)

@@ -9,7 +9,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +46,7 @@ class ModelCard:
         curriculum: Name of the curriculum that trained it.
         fingerprint: Hash of the run's settings.
         wavelengths: Of the file's bands, nanometres; empty if unknown.
+        class_colours: Class id to colour (red, green, blue, 0-255), where the labels said.
     """
 
     backbone: str
@@ -59,6 +60,7 @@ class ModelCard:
     curriculum: str
     fingerprint: str
     wavelengths: tuple[float, ...] = ()
+    class_colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
 
 
 Build = Callable[..., nn.Module]
@@ -101,6 +103,8 @@ def load_bundle(
     table = json.loads((folder / "model.json").read_text(encoding="utf-8"))
     for key in ("classes", "class_names", "bands", "wavelengths"):
         table[key] = tuple(table.get(key, ()))
+    colours = table.get("class_colours", {})  # JSON has text for keys
+    table["class_colours"] = {int(index): tuple(colour) for index, colour in colours.items()}
     card = ModelCard(**table)
     size = {
         "components": card.components,

@@ -8,7 +8,7 @@ Shape letters: H W window of the scene, B bands, M labelled pixels with an inval
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Literal
 
@@ -115,7 +115,10 @@ def survey_bands(
 
 
 def judge_bands(
-    survey: BandSurvey, band_indices: Sequence[int], max_invalid: float = 0.05
+    survey: BandSurvey,
+    band_indices: Sequence[int],
+    max_invalid: float = 0.05,
+    marked: Collection[int] = (),
 ) -> BandVerdict:
     """Decide which bands cannot be used, and which labelled pixels then still lack a value.
 
@@ -123,6 +126,7 @@ def judge_bands(
         survey: The whole scene's survey, of B bands.
         band_indices: Their numbers in the file: the cube's ``band_indices``.
         max_invalid: Largest share of invalid pixels a band may have, in 0..1.
+        marked: Bands that the file itself marks as bad: ``cube.meta.bad_bands``.
 
     Raises:
         SceneError: No pixel of the scene has a valid value.
@@ -134,7 +138,9 @@ def judge_bands(
     usable = np.zeros(len(band_indices), dtype=bool)
     for position, band in enumerate(band_indices):
         invalid = int(survey.invalid[position])
-        if invalid == seen:
+        if band in marked:
+            bad[band] = "marked bad in the header"
+        elif invalid == seen:
             bad[band] = "NaN or nodata in every pixel"
         elif survey.minimum[position] == survey.maximum[position]:
             bad[band] = f"constant at {survey.minimum[position]:g}"

@@ -15,8 +15,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SceneError
-from st_ray.spectral.files import FileStamp, forget, map_array, read_ahead
+from st_ray.spectral.files import FileStamp
 from st_ray.spectral.metadata import Metadata
+from st_ray.spectral.readers.base import USUAL, Reader, reading
+from st_ray.spectral.readers.choose import open_reader
 from st_ray.spectral.registry import locate
 
 
@@ -96,16 +98,17 @@ _NOTHING_SAID = Metadata()
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class FileCube:
-    """A cube in one file. Small and picklable: every process that reads it maps the file itself.
+    """A cube in one file. Small and picklable: every process that reads it opens the file itself.
 
     Attributes:
-        path: The file, absolute.
+        path: The file or Zarr store, absolute; of ENVI, the header or the data.
         key: Variable in the file; "" where it holds one array.
         file_shape: (H, W, B) in the file.
         bands: Kept bands as numbered in the file, 0-based; None keeps all.
-        nodata: Value that stands for "not measured", or None.
+        nodata: Stored value that stands for "not measured", instead of the file's own; or None.
         registered: Name in the registry, where a machine without ``path`` looks; or None.
         meta: What the file says of its bands and pixels.
+        layout: Order of the axes in the file: r rows, c columns, b bands.
     """
 
     path: str
@@ -115,6 +118,7 @@ class FileCube:
     nodata: float | None = None
     registered: str | None = None
     meta: Metadata = _NOTHING_SAID
+    layout: str = USUAL
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -144,27 +148,27 @@ class FileCube:
             cols: Columns of the scene.
 
         Returns:
-            A copy (h, w, B); nodata, infinite and too large values are NaN.
+            A copy (h, w, B) with the file's scale and offset applied; nodata, infinite and too
+            large values are NaN.
 
         Raises:
-            SceneError: The file is not on this machine.
+            SceneError: The file is not on this machine, or it cannot be read.
         """
-        mapped = map_array(FileStamp.of(self._place()), self.key)
-        raw = mapped[rows, cols]
-        if self.bands is not None:
-            raw = raw[:, :, list(self.bands)]
-        with np.errstate(over="ignore"):  # float64 beyond float32: infinite, so NaN below
-            values = np.array(raw, dtype=np.float32, order="C")
-        if raw.dtype.kind == "f":
+        reader = self._reader()
+        with reading(Path(self.path)):
+            raw = reader.read(rows, cols, self.bands)
+        values = self._scaled(raw)
+        if raw.dtype.kind == "f" or not self._plain:
             values[~np.isfinite(values)] = np.nan
-        if self.nodata is not None:
-            values[raw == self.nodata] = np.nan
-        forget(mapped)
+        nodata = self.meta.nodata if self.nodata is None else self.nodata
+        if nodata is not None:
+            values[_equals(raw, nodata)] = np.nan
+        reader.forget()
         return values
 
     def expect(self, rows: slice, cols: slice) -> None:
         """See `Cube.expect`."""
-        read_ahead(map_array(FileStamp.of(self._place()), self.key), rows, cols)
+        self._reader().expect(rows, cols)
 
     def select(self, bands: Iterable[int]) -> FileCube:
         """The same cube with only these bands, numbered as in the file, in this order.
@@ -172,20 +176,35 @@ class FileCube:
         Raises:
             SceneError: A band is not in the file.
         """
-        chosen = tuple(int(band) for band in bands)
-        unknown = [band for band in chosen if not 0 <= band < self.file_shape[2]]
-        if unknown or not chosen:
-            raise SceneError(f"bands {unknown}: the file has bands 0 to {self.file_shape[2] - 1}")
-        return replace(self, bands=chosen)
+        return replace(self, bands=known_bands(bands, self.file_shape[2]))
 
     def drop(self, bands: Iterable[int]) -> FileCube:
         """The same cube without these bands, numbered as in the file."""
         dropped = set(bands)
         return self.select(band for band in self.band_indices if band not in dropped)
 
+    def _reader(self) -> Reader:
+        return open_reader(FileStamp.of(self._place()), self.key, self.layout, self.file_shape)
+
+    @property
+    def _plain(self) -> bool:
+        return set(self.meta.scale) == {1.0} and set(self.meta.offset) == {0.0}
+
+    def _scaled(self, raw: NDArray[np.generic]) -> NDArray[np.float32]:
+        """A copy in physical units; factors of small integers lose nothing in float32."""
+        with np.errstate(over="ignore"):  # beyond float32: infinite, so NaN
+            if self._plain:
+                return np.array(raw, dtype=np.float32, order="C")
+            values = np.array(raw, dtype=np.result_type(raw.dtype, np.float32), order="C")
+            kept = list(self.band_indices)
+            for factors, apply in ((self.meta.scale, np.multiply), (self.meta.offset, np.add)):
+                each = factors if len(factors) == 1 else [factors[band] for band in kept]
+                apply(values, np.asarray(each, values.dtype), out=values)
+            return np.asarray(values, dtype=np.float32)
+
     def _place(self) -> Path:
         path = Path(self.path)
-        if path.is_file():
+        if path.exists():
             return path
         if self.registered is not None:
             return locate(self.registered)[0]
@@ -193,3 +212,26 @@ class FileCube:
             f"{path} is not on machine {platform.node()}; put the scene on storage that every "
             "node mounts at the same place"
         )
+
+
+def known_bands(bands: Iterable[int], count: int) -> tuple[int, ...]:
+    """Bands as a tuple.
+
+    Raises:
+        SceneError: One is not among the ``count`` of the file, or there is none.
+    """
+    chosen = tuple(int(band) for band in bands)
+    unknown = [band for band in chosen if not 0 <= band < count]
+    if unknown or not chosen:
+        raise SceneError(f"bands {unknown}: the file has bands 0 to {count - 1}")
+    return chosen
+
+
+def _equals(raw: NDArray[np.generic], value: float) -> NDArray[np.bool_]:
+    """Where stored values are this one; a type that cannot hold it has it nowhere."""
+    if raw.dtype.kind == "f":
+        with np.errstate(over="ignore"):
+            return np.asarray(raw == np.asarray(value).astype(raw.dtype), dtype=bool)
+    if not np.isfinite(value) or value != int(value):
+        return np.zeros(raw.shape, dtype=bool)
+    return np.asarray(raw == int(value), dtype=bool)

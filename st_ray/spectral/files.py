@@ -1,13 +1,14 @@
-"""Arrays in files: what a .npy, .npz, .mat, .tif or .png holds, and how one is read.
+"""Arrays in files: what a .npy, .npz, .mat, HDF5 file, .tif or .png holds, and how one is read.
 
 Cubes are memory-mapped. A .mat or .npz cannot be, so its array is unpacked once into the cache.
 """
 
 from __future__ import annotations
 
+import errno
 import hashlib
-import mmap
 import os
+import shutil
 import uuid
 import zipfile
 from collections.abc import Callable, Iterator
@@ -15,15 +16,21 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, StRayError, unknown_name
+from st_ray.spectral.readers.hdf5 import hdf5_shapes, is_hdf5, read_hdf5
 
-ARRAY_SUFFIXES = (".mat", ".npy", ".npz")
+MATLAB = ".mat"
+HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
+ARRAY_SUFFIXES = (MATLAB, ".npy", ".npz", *HDF5_SUFFIXES)
 IMAGE_SUFFIXES = (".tif", ".tiff", ".png")
+
+_REAL = "biuf"  # kinds of NumPy's types
+_PIECE = 1 << 20  # bytes
 
 _MATLAB_NUMBERS = {"double", "single", "logical"} | {
     f"{sign}int{bits}" for sign in ("", "u") for bits in (8, 16, 32, 64)
@@ -73,7 +80,9 @@ def array_shapes(path: Path, error: type[StRayError] = SceneError) -> dict[str, 
             return {"": np.load(path, mmap_mode="r", allow_pickle=False).shape}
         if suffix == ".npz":
             return _npz_shapes(path)
-        if suffix == ".mat":
+        if suffix in HDF5_SUFFIXES or is_hdf5(path):
+            return hdf5_shapes(path)
+        if suffix == MATLAB:
             from scipy.io import whosmat
 
             return {key: shape for key, shape, kind in whosmat(path) if kind in _MATLAB_NUMBERS}
@@ -100,6 +109,8 @@ def find_key(path: Path, key: str | None, wanted: Wanted) -> str:
             raise wanted.error(f"{path}: {unknown_name('key', key, shapes)}")
         shapes = {key: shapes[key]}
     found = [name for name, shape in shapes.items() if _fits(shape, wanted.ndim)]
+    if not found and len(shapes) == 1:  # a scene may have one row
+        found = [name for name, shape in shapes.items() if len(shape) == wanted.ndim and min(shape)]
     if len(found) > 1 and wanted.accepts is not None:
         accepted = [name for name in found if wanted.accepts(read_array(path, name, wanted.error))]
         found = accepted or found
@@ -127,7 +138,9 @@ def read_array(path: Path, key: str, error: type[StRayError] = SceneError) -> ND
         if suffix == ".npz":
             with np.load(path, allow_pickle=False) as archive:
                 return np.asarray(archive[key])
-        if suffix == ".mat":
+        if is_hdf5(path):
+            return read_hdf5(path, key)
+        if suffix == MATLAB:
             from scipy.io import loadmat
 
             return np.asarray(loadmat(path, variable_names=[key])[key])
@@ -171,49 +184,15 @@ def map_array(stamp: FileStamp, key: str) -> NDArray[np.generic]:
     digest = hashlib.sha256(f"{stamp}|{key}".encode()).hexdigest()[:24]
     unpacked = cache_root() / "unpacked" / f"{path.stem}-{digest}.npy"
     if not unpacked.is_file():
-        values = read_array(path, key)
-        _check_numeric(values, path)
         try:
             with replacing(unpacked) as file:
-                np.save(file, np.ascontiguousarray(values), allow_pickle=False)
+                _unpack(path, key, file)
         except OSError as problem:
             raise SceneError(
                 f"cannot unpack {path} into {unpacked.parent} ({problem.strerror}); "
                 "set the environment variable ST_RAY_CACHE to a folder with space"
             ) from None
     return _map_npy(unpacked)
-
-
-def forget(mapped: NDArray[np.generic]) -> None:
-    """Give back the memory that reading a large mapped array has filled.
-
-    The system would do so itself, but not before memory is short.
-    """
-    mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)  # NumPy's own name for it
-    if mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise"):
-        mapping.madvise(mmap.MADV_DONTNEED)
-
-
-def read_ahead(mapped: NDArray[np.generic], rows: slice, cols: slice) -> None:
-    """Have the system fetch a window of a large mapped array while something else is done.
-
-    Row by row, a window is many short reads, each of which would wait for the disk. Arrays whose
-    rows do not lie one after another are left to the system.
-    """
-    mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)
-    large = mapping is not None and mapped.nbytes > _LARGE and hasattr(mapping, "madvise")
-    if mapping is None or not large or not mapped.flags.c_contiguous:
-        return
-    first = mapped.ctypes.data - np.frombuffer(mapping, np.uint8, 1).ctypes.data
-    row_bytes, pixel_bytes = mapped.strides[:2]
-    for row in range(*rows.indices(mapped.shape[0])):
-        begin = first + row * row_bytes + cols.start * pixel_bytes
-        end = first + row * row_bytes + min(cols.stop, mapped.shape[1]) * pixel_bytes
-        page = begin - begin % mmap.PAGESIZE
-        mapping.madvise(mmap.MADV_WILLNEED, page, end - page)
-
-
-_LARGE = 1 << 28
 
 
 @contextmanager
@@ -233,6 +212,33 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
         part.unlink(missing_ok=True)
 
 
+def _unpack(path: Path, key: str, file: BinaryIO) -> None:
+    """Write an array as .npy; out of an .npz piece by piece, however large it is."""
+    if path.suffix.lower() == ".npz":
+        with _reading(path, SceneError), zipfile.ZipFile(path) as archive:
+            size = archive.getinfo(f"{key}.npy").file_size
+            with archive.open(f"{key}.npy") as member:
+                _, columns_fastest, kind = _npy_header(member)
+        free = shutil.disk_usage(Path(file.name).parent).free
+        if size > free:
+            said = f"it says that it holds {size / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free"
+            raise OSError(errno.ENOSPC, said)
+        if kind.kind in _REAL and not columns_fastest:
+            for piece in _pieces(path, f"{key}.npy"):
+                file.write(piece)
+            return
+    values = read_array(path, key)
+    _check_numeric(values, path)
+    np.save(file, np.ascontiguousarray(values), allow_pickle=False)
+
+
+def _pieces(path: Path, member: str) -> Iterator[bytes]:
+    """The bytes of a member of an archive."""
+    with _reading(path, SceneError), zipfile.ZipFile(path) as archive, archive.open(member) as file:
+        while piece := file.read(_PIECE):
+            yield piece
+
+
 def _map_npy(path: Path) -> NDArray[np.generic]:
     with _reading(path, SceneError):
         mapped = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -246,7 +252,7 @@ def _fits(shape: tuple[int, ...], ndim: int) -> bool:
 
 
 def _check_numeric(values: NDArray[np.generic], path: Path) -> None:
-    if values.dtype.kind not in "biuf":
+    if values.dtype.kind not in _REAL:
         raise SceneError(f"{path}: expected real numbers, found values of type {values.dtype}")
 
 
@@ -256,11 +262,8 @@ def _reading(path: Path, error: type[StRayError]) -> Iterator[None]:
         raise error(f"no such file: {path}")
     try:
         yield
-    except NotImplementedError:  # SciPy's answer to HDF5
-        raise error(
-            f"{path} is a MATLAB v7.3 (HDF5) file, which cannot be read; "
-            "save it again in MATLAB with save(..., '-v7'), or as .npy"
-        ) from None
+    except StRayError as problem:  # a package that is not installed
+        raise error(str(problem)) from None
     except Exception as problem:  # a decoder may raise anything on a damaged file
         reason = str(problem).splitlines()[0] if str(problem) else type(problem).__name__
         raise error(f"cannot read {path}: {reason}") from None
@@ -271,14 +274,20 @@ def _npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             with archive.open(name) as file:
-                version = np.lib.format.read_magic(file)
-                read = np.lib.format.read_array_header_1_0
-                if version >= (2, 0):
-                    read = np.lib.format.read_array_header_2_0
-                shape, _, kind = read(file)
+                shape, _, kind = _npy_header(file)
             if kind.kind in "biufc":
                 shapes[name.removesuffix(".npy")] = tuple(shape)
     return shapes
+
+
+def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
+    """Shape, whether the first axis runs fastest, and type of the array in a .npy file."""
+    version = np.lib.format.read_magic(file)
+    read = np.lib.format.read_array_header_1_0
+    if version >= (2, 0):
+        read = np.lib.format.read_array_header_2_0
+    shape, columns_fastest, kind = read(file)
+    return tuple(shape), bool(columns_fastest), kind
 
 
 def _read_image(path: Path) -> NDArray[np.generic]:

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from st_ray.errors import SplitError
 from st_ray.spectral.files import Wanted, array_shapes, find_key, read_array
-from st_ray.spectral.labels import shape_mismatch, whole_numbers
+from st_ray.spectral.label_files import whole_numbers
+from st_ray.spectral.labels import shape_mismatch
 
 Mask = NDArray[np.bool_]
 

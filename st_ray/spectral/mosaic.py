@@ -11,6 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,10 +19,13 @@ from numpy.typing import NDArray
 from st_ray.errors import SceneError
 from st_ray.spectral.cube import Cube, Extent, FileCube
 from st_ray.spectral.metadata import Metadata
+from st_ray.spectral.resample import ResampledCube, differing_band
 
 # Rows between two scenes at least: a guard band as wide as this crosses no border. (No patch does:
 # what lies beyond a scene's border is mirrored.)
 _APART = 64
+
+Part: TypeAlias = FileCube | ResampledCube
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -34,7 +38,7 @@ class MosaicCube:
         width: Columns of the widest.
     """
 
-    parts: tuple[FileCube, ...]
+    parts: tuple[Part, ...]
     tops: tuple[int, ...]
     width: int
 
@@ -69,8 +73,9 @@ class MosaicCube:
 
     @property
     def meta(self) -> Metadata:
-        """What the first scene's file says of its bands; the scenes' grids differ."""
-        return replace(self.parts[0].meta, grid=None)
+        """What the first scene's file says of its bands; bad ones are those of any scene."""
+        bad = {band for part in self.parts for band in part.meta.bad_bands}
+        return replace(self.parts[0].meta, grid=None, bad_bands=tuple(sorted(bad)))
 
     def extent_at(self, row: int) -> Extent:
         """The scene that holds a row, or the last above it."""
@@ -92,7 +97,7 @@ class MosaicCube:
         for part, own, _, columns in self._parts_of(rows, cols):
             part.expect(own, columns)
 
-    def _parts_of(self, rows: slice, cols: slice) -> Iterator[tuple[FileCube, slice, slice, slice]]:
+    def _parts_of(self, rows: slice, cols: slice) -> Iterator[tuple[Part, slice, slice, slice]]:
         """Scenes that a window meets: rows and columns of each, and its rows of the window."""
         which = max(0, bisect_right(self.tops, rows.start) - 1)
         while which < len(self.tops) and self.tops[which] < rows.stop:
@@ -120,31 +125,53 @@ class MosaicCube:
         return self.select(band for band in self.band_indices if band not in dropped)
 
 
-def lay_out(cubes: Sequence[FileCube], align: int) -> Cube:
+def lay_out(cubes: Sequence[FileCube], align: int, *, resample: bool = False) -> Cube:
     """The mosaic of some cubes; of one, the cube itself.
 
     Args:
         cubes: Opened cubes, in their order.
         align: Each begins at a multiple of so many rows: the side of a tile.
+        resample: Whether cubes at other wavelengths than the first's are interpolated to them.
 
     Raises:
         SceneError: Their bands differ.
     """
-    first = cubes[0]
     if len(cubes) == 1:
-        return first
+        return cubes[0]
+    parts = (cubes[0], *(_alike(cube, cubes[0], resample=resample) for cube in cubes[1:]))
     tops, top = [], 0
-    for cube in cubes:
-        if cube.file_shape[2] != first.file_shape[2]:
-            raise SceneError(
-                f"{cube.path} has {cube.file_shape[2]} bands, {first.path} has "
-                f"{first.file_shape[2]}; scenes of one run need the same bands: resample one of "
-                "them to the other's wavelengths first"
-            )
+    for part in parts:
         tops.append(top)
-        top = -(-(top + cube.file_shape[0] + _APART) // align) * align
-    width = max(cube.file_shape[1] for cube in cubes)
-    return MosaicCube(parts=tuple(cubes), tops=tuple(tops), width=width)
+        top = -(-(top + part.file_shape[0] + _APART) // align) * align
+    width = max(part.file_shape[1] for part in parts)
+    return MosaicCube(parts=parts, tops=tuple(tops), width=width)
+
+
+def _alike(cube: FileCube, first: FileCube, *, resample: bool) -> Part:
+    """A cube with the first one's bands.
+
+    Raises:
+        SceneError: It has others, and is not to be resampled, or cannot be.
+    """
+    bands, wanted = cube.file_shape[2], first.file_shape[2]
+    own, target = cube.meta.wavelengths, first.meta.wavelengths
+    band = differing_band(target, own) if bands == wanted else None
+    if bands == wanted and band is None:
+        return cube
+    if resample and own and target:
+        resampled = ResampledCube(source=cube, wavelengths=target)
+        resampled.read(slice(0, 1), slice(0, 1))  # wavelengths out of reach end here
+        return resampled
+    differ = f"{cube.path} has {bands} bands, {first.path} has {wanted}"
+    if band is not None:
+        differ = (
+            f"band {band} of {cube.path} lies at {own[band]:g} nm, that of {first.path} at "
+            f"{target[band]:g} nm"
+        )
+    remedy = "--set scene.resample=true interpolates them to the first scene's wavelengths"
+    if not (own and target):
+        remedy = "resample one of them to the other's wavelengths first"
+    raise SceneError(f"{differ}; scenes of one run need the same bands: {remedy}")
 
 
 def lay_labels(cube: Cube, rasters: Sequence[NDArray[np.int32]]) -> NDArray[np.int32]:

@@ -5,7 +5,8 @@ Shape letters: H W scene, B bands.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,13 +16,17 @@ from numpy.typing import NDArray
 from st_ray.errors import SceneError, unknown_name
 from st_ray.spectral.benchmarks import SCENES
 from st_ray.spectral.cube import Cube, FileCube
-from st_ray.spectral.files import ARRAY_SUFFIXES, FileStamp, Wanted, find_key, map_array
-from st_ray.spectral.labels import read_labels, without_classes
+from st_ray.spectral.files import FileStamp
+from st_ray.spectral.labels import LabelFile, without_classes
 from st_ray.spectral.mosaic import lay_labels, lay_out, match_files
+from st_ray.spectral.naming import apply_ids, join_names, renumber, unnamed
+from st_ray.spectral.readers.base import Hint
+from st_ray.spectral.readers.choose import describe, open_reader
 from st_ray.spectral.registry import locate, recognise
 
 _ROWS = 1024
-_CUBE = Wanted(what="cube", ndim=3, option="scene.cube_key")
+_RED_GREEN_BLUE = (640.0, 550.0, 460.0)  # nanometres
+_NEAR = 50.0  # nanometres, within which a band may stand for a colour
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -29,16 +34,25 @@ class SceneSpec:
     """What to read.
 
     Attributes:
-        name: A registered scene, or the path of a .npy, .npz or .mat cube (H, W, B). A ``*`` in
-            the path stands for several scenes of the same bands, trained as one.
-        labels: Path of the (H, W) class ids (.npy, .npz, .mat, .tif, .png), 0 = unlabelled; None
-            takes the registered scene's, or the only raster in the cube's own file. A ``*`` is
-            filled with what the scene's stood for.
-        cube_key: Variable of the cube in a .mat or .npz file; None finds the only 3-D one.
-        labels_key: Variable of the labels; None finds the only integer-valued 2-D one.
+        name: A registered scene, or the path of a cube: an array (.npy, .npz, .mat, HDF5), an
+            ENVI file (header or data), a NetCDF or Zarr data set, a GeoTIFF or another raster
+            that GDAL reads. A ``*`` in the path stands for several scenes of the same bands,
+            trained as one.
+        labels: Path of the class ids, 0 = unlabelled: an (H, W) array or picture, a raster with
+            coordinates of its own, an ENVI classification, or polygons or points (.gpkg,
+            .geojson, .shp, .fgb); None takes the registered scene's, or the only raster in the
+            cube's own file. A ``*`` is filled with what the scene's stood for.
+        cube_key: Variable of the cube in a file of several; None finds the only 3-D one.
+        labels_key: Variable of the labels, or the attribute of polygons and points that holds the
+            class (``LAYER.ATTRIBUTE`` where there are several layers); None finds the only
+            integer-valued 2-D variable, or an attribute named like a class.
         ignore_classes: Class ids to treat as unlabelled.
-        nodata: Value that stands for "not measured", beside NaN and infinity.
-        bad_bands: Whether constant or invalid bands are dropped, or stop the run.
+        nodata: Stored value that stands for "not measured", beside NaN and infinity; None takes
+            the file's own, nan uses none.
+        bad_bands: Whether constant or invalid bands, and those that the file marks as bad, are
+            dropped, or stop the run.
+        resample: Of several scenes at different wavelengths, whether the bands of the others are
+            interpolated to the first one's; else they are refused.
     """
 
     name: str = "indian_pines"
@@ -48,6 +62,7 @@ class SceneSpec:
     ignore_classes: tuple[int, ...] = ()
     nodata: float | None = None
     bad_bands: Literal["drop", "error"] = "drop"
+    resample: bool = False
 
     def __post_init__(self) -> None:
         if self.bad_bands not in ("drop", "error"):
@@ -65,6 +80,8 @@ class Scene:
         labels: (H, W) int32 class ids; 0 = unlabelled.
         class_names: Class id to name, for every class that has a labelled pixel.
         false_colour: Bands shown as red, green and blue, as numbered in the file, 0-based.
+        class_colours: Class id to colour (red, green, blue, 0-255), where the labels say.
+        notes: What was repaired, assumed or left out in opening it, one line each.
     """
 
     name: str
@@ -72,6 +89,8 @@ class Scene:
     labels: NDArray[np.int32]
     class_names: dict[int, str]
     false_colour: tuple[int, int, int]
+    class_colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -84,9 +103,12 @@ class Scene:
         for top in range(0, len(labels_HW), _ROWS):  # a sorted copy of it all may be too large
             present.update(np.unique(labels_HW[top : top + _ROWS]).tolist())
         names = {
-            index: self.class_names.get(index, f"class {index}") for index in sorted(present - {0})
+            index: self.class_names.get(index, unnamed(index)) for index in sorted(present - {0})
         }
-        return replace(self, labels=labels_HW, class_names=names)
+        colours = {
+            index: self.class_colours[index] for index in names if index in self.class_colours
+        }
+        return replace(self, labels=labels_HW, class_names=names, class_colours=colours)
 
 
 def open_scene(spec: SceneSpec, align: int = 64) -> Scene:
@@ -100,47 +122,89 @@ def open_scene(spec: SceneSpec, align: int = 64) -> Scene:
         SceneError: The scene is unknown, missing or malformed, or its labels do not fit it; one
             line that says what was expected, what came, and the remedy.
     """
-    opened = [
-        _open(replace(spec, name=name, labels=labels))
-        for name, labels in match_files(spec.name, spec.labels)
-    ]
+    pairs = match_files(spec.name, spec.labels)
+    opened = [_open(replace(spec, name=name, labels=labels)) for name, labels in pairs]
     if len(opened) == 1:
-        return opened[0]
-    cube = lay_out([scene.cube for scene in opened if isinstance(scene.cube, FileCube)], align)
-    names: dict[int, str] = {}
-    for scene in opened:
-        names = {**scene.class_names, **names}
-    labels = lay_labels(cube, [scene.labels for scene in opened])
-    return replace(opened[0], name=Path(spec.name).stem, cube=cube, class_names=names).relabel(
-        labels
-    )
+        return opened[0][0]
+    scenes = _renumbered(opened)
+    cubes = [scene.cube for scene in scenes if isinstance(scene.cube, FileCube)]
+    cube = lay_out(cubes, align, resample=spec.resample)
+    labels = lay_labels(cube, [scene.labels for scene in scenes])
+    files = [path or name for name, path in pairs]
+    return replace(
+        scenes[0],
+        name=Path(spec.name).stem,
+        cube=cube,
+        class_names=join_names([scene.class_names for scene in scenes], files),
+        class_colours=dict(item for scene in scenes for item in scene.class_colours.items()),
+        notes=tuple(dict.fromkeys(note for scene in scenes for note in scene.notes)),
+    ).relabel(labels)
 
 
-def _open(spec: SceneSpec) -> Scene:
+def open_cube(spec: SceneSpec, bands: int | None = None) -> tuple[FileCube, tuple[str, ...]]:
+    """Open a scene's cube alone, to predict: its labels are not looked at.
+
+    Args:
+        spec: What to read; a path without ``*``.
+        bands: How many bands are expected, to tell the axes of a plain array apart; or None.
+
+    Returns:
+        The cube, and notes on what was repaired or assumed.
+
+    Raises:
+        SceneError: See `open_scene`.
+    """
+    return _open_cube(*_cube_file(spec), spec, Hint(bands=bands))
+
+
+def _open(spec: SceneSpec) -> tuple[Scene, bool]:
+    """One scene, and whether its class ids are no more than the order of their names."""
     registered = SCENES.get(spec.name)
+    cube_path, cube_key = _cube_file(spec)
+    labels_path, labels_key = cube_path, spec.labels_key
     if registered is not None:
-        cube_path, labels_path = locate(spec.name)
-        cube_key = spec.cube_key or registered.cube_key
-        labels_key = spec.labels_key or registered.labels_key
-    else:
-        cube_path = labels_path = _local(spec.name)
-        cube_key, labels_key = spec.cube_key, spec.labels_key
-    cube = _open_cube(cube_path, cube_key, spec)
+        labels_path, labels_key = locate(spec.name)[1], labels_key or registered.labels_key
     if spec.labels is not None:
         labels_path, labels_key = Path(spec.labels).expanduser(), spec.labels_key
-    own = labels_path == cube_path
-    labels = read_labels(labels_path, labels_key, cube.shape[:2], own=own)
+    file = LabelFile(labels_path, labels_key, own=labels_path == cube_path)
+    cube, notes = _open_cube(cube_path, cube_key, spec, Hint(raster=file.shape))
+    labels = file.on(cube.shape[:2], cube.meta.grid)
     # Ids mean a benchmark's classes only in the benchmark's own ground truth.
     known = registered if registered and spec.labels is None else recognise(labels_path)
     pictured = registered or (known if known and known.shape == cube.shape else None)
     scene = Scene(
         name=spec.name if registered else cube_path.stem,
         cube=cube,
-        labels=labels,
-        class_names=known.class_names if known else {},
-        false_colour=pictured.false_colour if pictured else _spread(cube.shape[2]),
+        labels=labels.ids,
+        class_names=known.class_names if known else labels.names,
+        false_colour=pictured.false_colour if pictured else _picture_bands(cube),
+        class_colours=labels.colours,
+        notes=(*notes, *labels.notes),
     )
-    return scene.relabel(without_classes(labels, spec.ignore_classes))
+    return scene.relabel(without_classes(labels.ids, spec.ignore_classes)), labels.numbered
+
+
+def _renumbered(opened: Sequence[tuple[Scene, bool]]) -> list[Scene]:
+    """The scenes, with the same ids for the same classes where those are given as text."""
+    scenes = [scene for scene, _ in opened]
+    tables = renumber([scene.class_names for scene in scenes], [known for _, known in opened])
+    return [
+        replace(
+            scene,
+            class_names={
+                table.get(index, index): name for index, name in scene.class_names.items()
+            },
+        ).relabel(apply_ids(scene.labels, table))
+        for scene, table in zip(scenes, tables, strict=True)
+    ]
+
+
+def _cube_file(spec: SceneSpec) -> tuple[Path, str | None]:
+    """The cube's file, and its variable there if it is known."""
+    registered = SCENES.get(spec.name)
+    if registered is None:
+        return _local(spec.name), spec.cube_key
+    return locate(spec.name)[0], spec.cube_key or registered.cube_key
 
 
 def _local(name: str) -> Path:
@@ -152,21 +216,31 @@ def _local(name: str) -> Path:
     raise SceneError(unknown_name("scene", name, SCENES) + "; or give the path of a .mat or .npy")
 
 
-def _open_cube(path: Path, key: str | None, spec: SceneSpec) -> FileCube:
-    if path.suffix.lower() not in ARRAY_SUFFIXES:
-        raise SceneError(f"{path}: a cube is one of {', '.join(ARRAY_SUFFIXES)}; convert it")
-    found = find_key(path, key, _CUBE)
-    stamp = FileStamp.of(path)
-    height, width, bands = map_array(stamp, found).shape
-    return FileCube(
+def _open_cube(
+    path: Path, key: str | None, spec: SceneSpec, hint: Hint
+) -> tuple[FileCube, tuple[str, ...]]:
+    source, stamp = describe(path, key, hint), FileStamp.of(path)
+    open_reader(stamp, source.key, source.layout, source.shape)  # what cannot be read ends here
+    cube = FileCube(
         path=stamp.path,
-        key=found,
-        file_shape=(height, width, bands),
+        key=source.key,
+        file_shape=source.shape,
         nodata=spec.nodata,
         registered=spec.name if spec.name in SCENES else None,
+        meta=source.meta,
+        layout=source.layout,
     )
+    return cube, source.notes
 
 
-def _spread(bands: int) -> tuple[int, int, int]:
-    # Without wavelengths, three bands spread over the spectrum; red is the longest.
-    return (3 * bands // 4, bands // 2, bands // 4)
+def _picture_bands(cube: FileCube) -> tuple[int, int, int]:
+    """Bands for red, green and blue: by wavelength, or spread over the spectrum, red longest."""
+    bands = cube.file_shape[2]
+    red, green, blue = 3 * bands // 4, bands // 2, bands // 4
+    if cube.meta.wavelengths:
+        known = np.array(cube.meta.wavelengths)
+        known[list(cube.meta.bad_bands)] = np.inf
+        off = np.abs(known[:, None] - np.array(_RED_GREEN_BLUE))
+        if off.min(axis=0).max() <= _NEAR:
+            red, green, blue = (int(band) for band in off.argmin(axis=0))
+    return red, green, blue

@@ -119,6 +119,13 @@ def test_bands_are_numbered_as_in_the_file(damaged_scene: Scene) -> None:
     assert set(verdict.bad) == {3, 5, 8}
 
 
+def test_bands_that_the_file_marks_as_bad_are_named_so(damaged_scene: Scene) -> None:
+    verdict = judge_bands(_survey(damaged_scene), damaged_scene.cube.band_indices, marked=(3, 10))
+    assert verdict.bad[3] == verdict.bad[10] == "marked bad in the header"
+    assert verdict.bad[5] == "NaN or nodata in every pixel"
+    assert verdict.masked.tolist() == [[29, 0]]  # what only band 10 lacked is not masked
+
+
 def test_the_share_of_invalid_pixels_is_a_choice(damaged_scene: Scene) -> None:
     verdict = judge_bands(_survey(damaged_scene), damaged_scene.cube.band_indices, max_invalid=0.2)
     assert set(verdict.bad) == {3, 5}
