@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from st_ray.config import ClusterSpec, RunSpec
     from st_ray.errors import StRayError
+    from st_ray.inference.run import predict_map
+    from st_ray.inference.spec import MapResult
     from st_ray.learn.backbones import build_backbone, register_backbone
     from st_ray.learn.curriculum import Curriculum, Stage
     from st_ray.learn.job import TrainSpec
@@ -22,6 +24,7 @@ _HOMES = {
     "BasisSpec": "st_ray.spectral.basis",
     "ClusterSpec": "st_ray.config",
     "Curriculum": "st_ray.learn.curriculum",
+    "MapResult": "st_ray.inference.spec",
     "Report": "st_ray.report",
     "RunSpec": "st_ray.config",
     "SceneSpec": "st_ray.spectral.scene",
@@ -32,6 +35,7 @@ _HOMES = {
     "TrainSpec": "st_ray.learn.job",
     "build_backbone": "st_ray.learn.backbones",
     "open_scene": "st_ray.spectral.scene",
+    "predict_map": "st_ray.inference.run",
     "register_backbone": "st_ray.learn.backbones",
     "run_curriculum": "st_ray.pipeline",
 }
@@ -40,6 +44,7 @@ __all__ = [
     "BasisSpec",
     "ClusterSpec",
     "Curriculum",
+    "MapResult",
     "Report",
     "RunSpec",
     "SceneSpec",
@@ -50,6 +55,7 @@ __all__ = [
     "TrainSpec",
     "build_backbone",
     "open_scene",
+    "predict_map",
     "register_backbone",
     "run_curriculum",
 ]

@@ -16,6 +16,7 @@ import typer
 from st_ray.ahead import plan
 from st_ray.bench.command import bench
 from st_ray.errors import StRayError
+from st_ray.inference.command import predict
 from st_ray.lists import backbones, curricula, scenes, screen
 from st_ray.options import Assignments, Config, Verbose, option, settle_spec
 from st_ray.search.command import search
@@ -254,7 +255,7 @@ def prepare(
     )
 
 
-for command in (search, plan, scenes, backbones, curricula):
+for command in (predict, search, plan, scenes, backbones, curricula):
     app.command()(command)
 
 

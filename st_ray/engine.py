@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from types import TracebackType
 from typing import Literal, Protocol, Self
@@ -26,7 +26,7 @@ from st_ray.learn.peers import Peers
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile, crop
-from st_ray.spectral.work import Arrays, Merge, TileWork
+from st_ray.spectral.work import Arrays, Merge, TileStream, TileWork
 
 
 class Engine(Protocol):
@@ -60,7 +60,6 @@ class Engine(Protocol):
         side: int,
         raster_HW: NDArray[np.generic] | None = None,
         *,
-        gpus: int = 0,
         merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """Run work over blocks of tiles, in no particular order.
@@ -70,9 +69,15 @@ class Engine(Protocol):
             tiles: The plan, or a part of it.
             side: Side of a full core, pixels.
             raster_HW: Its crop under each tile is handed to the work.
-            gpus: GPUs that a block needs to itself.
             merge: Makes one result of several, in any order and grouping; then few come back,
                 however many tiles there are.
+        """
+
+    def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
+        """Run work that is set up once a process over tiles, on this engine's device.
+
+        Results come tile by tile, in no particular order, and no faster than they are taken:
+        memory does not grow with the number of tiles.
         """
 
     def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
@@ -112,14 +117,17 @@ class LocalEngine:
         side: int,
         raster_HW: NDArray[np.generic] | None = None,
         *,
-        gpus: int = 0,
         merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """See `Engine.map_tiles`."""
-        del gpus, merge  # this process's own; the caller merges one by one
+        del merge  # this process's own; the caller merges one by one
         for start in range(0, len(tiles), TILES_PER_BLOCK):
             block = tiles[start : start + TILES_PER_BLOCK]
             yield work(block, [crop_or_nothing(raster_HW, tile, side) for tile in block])
+
+    def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
+        """See `Engine.stream_tiles`."""
+        yield from work.open()(tiles)
 
     def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `Engine.train`."""

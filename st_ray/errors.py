@@ -30,6 +30,10 @@ class OutputError(StRayError):
     """The output directory cannot be used."""
 
 
+class ModelError(StRayError):
+    """A model bundle cannot be used: damaged, changed, or not for this."""
+
+
 class TrainingError(StRayError):
     """Training broke: a factory returned the wrong thing, or a worker died too often."""
 

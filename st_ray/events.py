@@ -2,12 +2,14 @@
 
 Events are dicts with a "kind":
 
-* ``phase``: a part of the run begins ("name": startup, statistics, ingest, train, map).
+* ``phase``: a part of the run begins ("name": startup, statistics, ingest, train, map, form).
 * ``plan``: the stages are settled ("stages": tuple of `PlannedStage`).
 * ``started``: training begins ("epochs": of the whole run, "epoch": already done, "time": Unix).
 * ``worker``: the first of the workers is up ("time": Unix, "world": how many there are).
 * ``epoch``: one is done ("row": `EpochRow`, "time": Unix).
 * ``note``: what was repaired or assumed in opening the scene ("message").
+* ``mapped``: tiles of a map are done ("pixels": here, "before": by an earlier process, "total":
+  of the scene, "seconds": here).
 * ``failed``: a worker met bad input ("message").
 """
 
@@ -98,6 +100,7 @@ class Progress:
         self._stages: Sequence[PlannedStage] = ()
         self._rows: list[EpochRow] = []
         self._begun = 0.0
+        self._shown = 0.0
 
     def __call__(self, event: Event) -> None:
         """Print an event."""
@@ -115,6 +118,23 @@ class Progress:
             self._rows, self._begun = [], time.monotonic()
         elif kind == "epoch":
             self._epoch(event["row"])
+        elif kind == "mapped":
+            self._mapped(**{name: event[name] for name in ("pixels", "before", "total", "seconds")})
+
+    def _mapped(self, pixels: int, before: int, total: int, seconds: float) -> None:
+        """A line at the beginning if much is done already, every few seconds, and at the end."""
+        done = pixels + before
+        if not pixels:
+            self._shown = 0.0
+            if before:
+                self._console.print(f"  going on after {before / total:.1%}", highlight=False)
+        elif done == total or seconds - self._shown >= _EVERY_S:
+            self._shown, rate = seconds, pixels / seconds
+            self._console.print(
+                f"  {done / total:6.1%}  {done / 1e6:.3g} of {total / 1e6:.3g} megapixels  "
+                f"{rate / 1e6:.3g} megapixels/s  about {(total - done) / rate:.0f} s left",
+                highlight=False,
+            )
 
     def _plan(self, stages: Sequence[PlannedStage]) -> None:
         self._stages = stages
@@ -154,10 +174,13 @@ def seconds_left(stages: Sequence[PlannedStage], rows: Sequence[EpochRow], elaps
     return rate * beside * sum(costs[rows[-1].epoch :])
 
 
+_EVERY_S = 2.0
+
 _PHASES = {
     "startup": "Starting up",
     "statistics": "Bands, split and spectral statistics",
     "ingest": "Projecting tiles",
     "train": "Training",
     "map": "Predicting the map",
+    "form": "Writing the map",
 }

@@ -93,7 +93,7 @@ def _run(
     if spec.map:
         with run.clock("map"):
             class_map = predict_scene(
-                engine, known.scene, folder, known.tiles, spec.tiles.side, recipe.own_build
+                engine, known.scene, folder, known.tiles, spec.tiles.side, recipe.build
             )
     result = RunResult(
         scene=known.scene,

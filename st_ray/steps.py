@@ -12,11 +12,13 @@ from numpy.typing import NDArray
 from st_ray.config import RunSpec, fingerprint
 from st_ray.engine import Engine
 from st_ray.errors import SplitError
-from st_ray.learn.bundle import ModelCard, PredictTiles, save_bundle
+from st_ray.learn.bundle import load_bundle, save_bundle
+from st_ray.learn.card import ModelCard
 from st_ray.learn.checkpoint import latest_checkpoint
 from st_ray.learn.curriculum import Curriculum, PlannedStage
 from st_ray.learn.job import Job
 from st_ray.learn.outcome import Outcome
+from st_ray.learn.tilemap import PredictTiles
 from st_ray.output import RunFolder
 from st_ray.recipe import Recipe
 from st_ray.spectral.bands import BandVerdict, apply_verdict, judge_bands
@@ -34,7 +36,6 @@ from st_ray.spectral.work import (
     read_moments,
     read_surveys,
 )
-from st_ray.storage import join
 
 
 def check_samples(split: Split, workers: int) -> None:
@@ -203,16 +204,16 @@ def predict_scene(
     folder: RunFolder,
     tiles: Sequence[Tile],
     side: int,
-    own_build: Callable[..., torch.nn.Module] | None,
+    build: Callable[..., torch.nn.Module],
 ) -> NDArray[np.int32]:
     """Class ids (H, W) of the whole scene by the bundle; 0 where a pixel is invalid."""
+    model, basis, card = load_bundle(folder.model, build)
     work = PredictTiles(
-        scene.cube, join(folder.place, folder.model.name), side, engine.device, own_build
+        cube=scene.cube, model=model, basis=basis, card=card, side=side, device=engine.device
     )
     by_index = {tile.index: tile for tile in tiles}
     map_HW = np.zeros(scene.labels.shape, dtype=np.int32)
-    for part in engine.map_tiles(work, tiles, side, gpus=int(engine.device == "cuda")):
-        for index, classes_ss in zip(part["index"], part["classes"], strict=True):
-            tile = by_index[int(index)]
-            map_HW[tile.rows, tile.cols] = classes_ss[: tile.height, : tile.width]
+    for part in engine.stream_tiles(work, tiles):
+        tile = by_index[int(part["index"])]
+        map_HW[tile.rows, tile.cols] = part["classes"]
     return map_HW

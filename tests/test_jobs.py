@@ -180,5 +180,11 @@ def test_a_job_script_is_thin_and_shows_its_help(script: Path) -> None:
         timeout=60,
     )
     assert done.returncode == 0
-    shown = {"train": "--workers", "bench": "training", "prepare": "--out", "search": "--goal"}
+    shown = {
+        "train": "--workers",
+        "bench": "training",
+        "prepare": "--out",
+        "search": "--goal",
+        "predict": "--resample",
+    }
     assert shown[script.stem] in done.stdout

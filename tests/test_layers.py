@@ -23,9 +23,10 @@ LAYERS = [
     ("feed", "forecast"),
     ("prepare",),
     ("pipeline", "keep", "planning"),
+    ("lists",),
+    ("inference",),
     ("bench",),
     ("search",),
-    ("lists",),
     ("ahead",),
     ("cli",),
 ]

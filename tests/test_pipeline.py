@@ -13,7 +13,8 @@ from torch import nn
 
 from st_ray import BasisSpec, SceneSpec, SplitSpec, TileSpec
 from st_ray.errors import SceneError, SpecError, SplitError, TrainingError
-from st_ray.learn.bundle import PredictTiles, load_bundle
+from st_ray.learn.bundle import load_bundle
+from st_ray.learn.tilemap import PredictTiles
 from st_ray.pipeline import run_curriculum
 from st_ray.report import Report
 from st_ray.spectral.parts import TEST, TRAIN, Split
@@ -59,12 +60,14 @@ def test_the_bundle_alone_predicts_the_map(finished, scene_files) -> None:
     scene = open_scene(SceneSpec(name=str(scene_files.cube), labels=str(scene_files.labels)))
     maps = []
     for side in (7, 64):  # the map does not depend on the tiles
+        model, basis, card = load_bundle(out)
         tiles = plan_tiles(scene.labels.shape, TileSpec(side=side))
-        work = PredictTiles(scene.cube, str(out / "model"), side, "cpu")
-        predicted = work(tiles, [np.empty(0)] * len(tiles))
+        work = PredictTiles(
+            cube=scene.cube, model=model, basis=basis, card=card, side=side, device="cpu"
+        )
         whole = np.zeros(scene.labels.shape, int)
-        for tile, classes in zip(tiles, predicted["classes"], strict=True):
-            whole[tile.rows, tile.cols] = classes[: tile.height, : tile.width]
+        for tile, part in zip(tiles, work.open()(tiles), strict=True):
+            whole[tile.rows, tile.cols] = part["classes"]
         maps.append(whole)
     assert np.array_equal(*maps)
     assert set(np.unique(maps[0])) == {2, 5, 9}

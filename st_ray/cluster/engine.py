@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
 from functools import partial
 from itertools import cycle
 from typing import Any, Literal, Self
@@ -20,14 +20,19 @@ from st_ray.cluster.room import choose_workers, look_around
 from st_ray.cluster.session import Session, root_cause
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
-from st_ray.engine import TILES_PER_BLOCK, choose_device, crop_or_nothing
+from st_ray.engine import (
+    TILES_PER_BLOCK,
+    choose_device,
+    crop_or_nothing,
+    settle_process,
+)
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Listen
 from st_ray.learn.job import Job
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile
-from st_ray.spectral.work import Arrays, Merge, TileWork
+from st_ray.spectral.work import Arrays, Merge, TileStream, TileWork
 
 # Of the smallest node's object store, for projected tiles.
 _SHARE_OF_STORE = 0.3
@@ -65,7 +70,6 @@ class RayEngine:
         side: int,
         raster_HW: NDArray[np.generic] | None = None,
         *,
-        gpus: int = 0,
         merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.map_tiles`; rows are merged in a tree of Ray tasks."""
@@ -76,21 +80,39 @@ class RayEngine:
         blocks = max(-(-len(tiles) // TILES_PER_BLOCK), min(len(tiles), 2 * look_around().cpus))
         run_block: Any = partial(_run_block, work=work, tiles=tuple(tiles), merged=bool(merge))
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-            run_block, batch_size=None, num_gpus=gpus
+            run_block, batch_size=None
         )
         levels = cycle(_LIGHT)
         while merge is not None and blocks > _FAN_IN:  # what is left goes to the driver
             blocks = -(-blocks // _FAN_IN)
             merge_rows: Any = partial(_merge_rows, merge=merge)
             dataset = dataset.map_batches(merge_rows, batch_size=_FAN_IN, num_cpus=next(levels))
-        try:
-            for batch in dataset.iter_batches(batch_size=None, prefetch_batches=1):
-                if merge is None:
-                    yield _require_good(batch)
-                else:
-                    yield from map(_require_good, _unpack(batch))
-        except ray.exceptions.RayError as error:
-            raise TrainingError(f"a Ray task failed: {root_cause(error)}") from error
+        for batch in _results(dataset):
+            if merge is None:
+                yield _require_good(batch)
+            else:
+                yield from map(_require_good, _unpack(batch))
+
+    def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
+        """See `st_ray.engine.Engine.stream_tiles`; an actor of a pool is a process.
+
+        Actors get a few tiles at a time, and as many more as their results are taken.
+        """
+        rows = [asdict(tile) for tile in tiles]
+        few = min(_TILES_AT_A_TIME, -(-len(rows) // self.workers))
+        blocks = -(-len(rows) // max(1, few))
+        streamer: Any = _Streamer
+        dataset = ray.data.from_items(rows, override_num_blocks=max(1, blocks)).map_batches(
+            streamer,
+            fn_constructor_args=(work, self.spec.threads or _threads_each(self.workers)),
+            batch_size=None,
+            compute=ray.data.ActorPoolStrategy(size=max(1, min(self.workers, blocks))),
+            num_cpus=max(1, self.spec.threads),
+            num_gpus=int(self.device == "cuda"),
+            scheduling_strategy="SPREAD",
+        )
+        for batch in _results(dataset):
+            yield from map(_require_good, _unpack(batch))
 
     def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `st_ray.engine.Engine.train`."""
@@ -112,6 +134,49 @@ class RayEngine:
         self.workers = choose_workers(self.spec, self.device, room)
 
 
+# Enough that a call to an actor is little beside its work, few enough that a map begun is seen.
+_TILES_AT_A_TIME = 4
+
+
+class _Streamer:
+    """An actor that has set up its work."""
+
+    def __init__(self, work: TileStream, threads: int) -> None:
+        settle_process(threads)
+        self._stream = work.open()
+
+    def __call__(self, batch: Arrays) -> dict[str, NDArray[Any]]:
+        """What it makes of a few tiles; bad input comes back as data."""
+        try:
+            numbers = [
+                dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)
+            ]
+            tiles = [Tile(**{name: int(value) for name, value in row.items()}) for row in numbers]
+            results = list(self._stream(tiles))
+        except StRayError as error:
+            results = [_as_data(error)]
+        packed = np.empty(len(results), dtype=object)
+        packed[:] = [pickle.dumps(result) for result in results]
+        return {"packed": packed}
+
+
+def _threads_each(workers: int) -> int:
+    """Threads that each of some processes may use, spread over the nodes that are there."""
+    cores = [node["Resources"].get("CPU", 1) for node in ray.nodes() if node["Alive"]]
+    return max(1, int(min(cores)) // -(-workers // len(cores)))
+
+
+def _results(dataset: ray.data.Dataset) -> Iterator[dict[str, NDArray[Any]]]:
+    try:
+        yield from dataset.iter_batches(batch_size=None, prefetch_batches=1)
+    except ray.exceptions.RayError as error:
+        raise TrainingError(f"a Ray task failed: {root_cause(error)}") from error
+
+
+def _as_data(error: StRayError) -> Arrays:
+    return {"error": np.array([type(error).__name__]), "message": np.array([str(error)])}
+
+
 def _run_block(
     batch: Arrays, work: TileWork, tiles: tuple[Tile, ...], merged: bool
 ) -> dict[str, NDArray[Any]]:
@@ -122,7 +187,7 @@ def _run_block(
     try:
         results = work([tiles[int(position)] for position in batch["tile"]], list(batch["raster"]))
     except StRayError as error:
-        results = {"error": np.array([type(error).__name__]), "message": np.array([str(error)])}
+        results = _as_data(error)
     return _pack(results) if merged else dict(results)
 
 

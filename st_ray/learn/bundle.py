@@ -1,67 +1,38 @@
 """The model bundle: weights, basis and a description; all that prediction needs, no pickle.
 
-Shape letters: H W scene, s tile side, E padded edge, B bands, K components, C classes.
+A bundle may come from anyone: its files are read as data only (safetensors and JSON), held
+against each other, and none of them names code that is then run, unless the caller names it too.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
 from torch import nn
 
-from st_ray.errors import SceneError
-from st_ray.learn.backbones import build_backbone
+from st_ray.errors import ModelError, StRayError
+from st_ray.learn.backbones import backbones, build_backbone
+from st_ray.learn.card import CARD, read_card
+from st_ray.learn.card import ModelCard as ModelCard
 from st_ray.learn.checkpoint import load_weights
 from st_ray.learn.drafts import writing_tensors
-from st_ray.learn.loop import PatchSource, predict, stack_tensor
 from st_ray.spectral.basis import SpectralBasis
-from st_ray.spectral.cube import Cube
-from st_ray.spectral.patches import Samples, TileStack
-from st_ray.spectral.tiles import Tile, read_padded
-from st_ray.storage import is_uri, pull
+from st_ray.storage import exists, is_uri, join, pull
 
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ModelCard:
-    """What the weights are for.
-
-    Attributes:
-        backbone: Registered name or "package.module:function".
-        backbone_options: Keyword arguments of its builder.
-        components: Input channels.
-        patch_size: Pixels on a side.
-        classes: Class id of each output.
-        class_names: Name of each output.
-        file_bands: Bands of the files it was trained on.
-        bands: Which of them are used, 0-based.
-        curriculum: Name of the curriculum that trained it.
-        fingerprint: Hash of the run's settings.
-        wavelengths: Of the file's bands, nanometres; empty if unknown.
-        class_colours: Class id to colour (red, green, blue, 0-255), where the labels said.
-    """
-
-    backbone: str
-    backbone_options: dict[str, Any]
-    components: int
-    patch_size: int
-    classes: tuple[int, ...]
-    class_names: tuple[str, ...]
-    file_bands: int
-    bands: tuple[int, ...]
-    curriculum: str
-    fingerprint: str
-    wavelengths: tuple[float, ...] = ()
-    class_colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
-
+WEIGHTS, BASIS = "weights.safetensors", "basis.safetensors"
+_IN_A_RUN = "model"  # where a run's folder has it
 
 Build = Callable[..., nn.Module]
 
@@ -74,104 +45,150 @@ def save_bundle(folder: Path, weights: Path, basis: SpectralBasis, card: ModelCa
     """
     with writing_tensors(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(weights, folder / "weights.safetensors")
-        basis.save(folder / "basis.safetensors")
-        (folder / "model.json").write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
+        shutil.copyfile(weights, folder / WEIGHTS)
+        basis.save(folder / BASIS)
+        card = replace(card, sha256={name: _digest(folder / name) for name in (WEIGHTS, BASIS)})
+        (folder / CARD).write_text(json.dumps(asdict(card), indent=1), encoding="utf-8")
 
 
 def load_bundle(
-    folder: Path | str, build: Build | None = None
+    folder: Path | str, build: Build | str | None = None
 ) -> tuple[nn.Module, SpectralBasis, ModelCard]:
     """Read a bundle.
 
     Args:
-        folder: Where `save_bundle` wrote it, or a URI of a copy.
-        build: Builder of a backbone that has no name (made in Python); None to go by the card.
+        folder: Where `save_bundle` wrote it, the folder of its run, or a URI of one of them.
+        build: Builder of a backbone that is not registered: a callable, or
+            "package.module:function", which is called with the options of the card. A bundle
+            alone cannot have such a function called.
+
+    Returns:
+        The model in evaluation mode, the basis, and what both are for.
 
     Raises:
-        SceneError: A file of the bundle is missing.
+        ModelError: A file of the bundle is missing or damaged, was changed, or does not fit the
+            others; one line that names it.
         OutputError: The URI cannot be read.
     """
-    if is_uri(folder):
-        with tempfile.TemporaryDirectory(prefix="st_ray-") as copy:
-            pull(str(folder), Path(copy))
-            return load_bundle(copy, build)
-    folder = Path(folder)
-    for name in ("model.json", "weights.safetensors", "basis.safetensors"):
-        if not (folder / name).is_file():
-            raise SceneError(f"{folder} is not a model bundle: {name} is missing")
-    table = json.loads((folder / "model.json").read_text(encoding="utf-8"))
-    for key in ("classes", "class_names", "bands", "wavelengths"):
-        table[key] = tuple(table.get(key, ()))
-    colours = table.get("class_colours", {})  # JSON has text for keys
-    table["class_colours"] = {int(index): tuple(colour) for index, colour in colours.items()}
-    card = ModelCard(**table)
-    size = {
+    with _on_this_machine(folder) as here:
+        for name in (CARD, WEIGHTS, BASIS):
+            if not (here / name).is_file():
+                raise ModelError(
+                    f"{here} is not a model bundle: {name} is missing; give the folder of a run, "
+                    "or the model/ in it"
+                )
+        card = read_card(here / CARD)
+        for name, expected in card.sha256.items():
+            if name in (WEIGHTS, BASIS) and _digest(here / name) != expected:
+                raise ModelError(
+                    f"{here / name} is damaged or not the model's own: its SHA-256 is not the one "
+                    f"in {CARD}; copy the bundle anew, all three files"
+                )
+        basis = _load_basis(here / BASIS, card)
+        model = _load_model(here, card, build)
+    return model.eval(), basis, card
+
+
+@contextmanager
+def _on_this_machine(place: Path | str) -> Iterator[Path]:
+    """The folder with the bundle's files; of a URI, a copy of these and nothing else."""
+    if not is_uri(place):
+        folder = Path(place).expanduser()
+        inner = folder / _IN_A_RUN
+        yield inner if (inner / CARD).is_file() and not (folder / CARD).is_file() else folder
+        return
+    uri = str(place)
+    if not exists(join(uri, CARD)) and exists(join(join(uri, _IN_A_RUN), CARD)):
+        uri = join(uri, _IN_A_RUN)
+    with tempfile.TemporaryDirectory(prefix="st_ray-") as copy:
+        for name in (CARD, WEIGHTS, BASIS):
+            if exists(join(uri, name)):
+                pull(join(uri, name), Path(copy) / name)
+        try:
+            yield Path(copy)
+        except ModelError as error:
+            raise ModelError(str(error).replace(copy, uri)) from None
+
+
+def _load_basis(path: Path, card: ModelCard) -> SpectralBasis:
+    try:
+        basis = SpectralBasis.load(path)
+    except (SafetensorError, OSError, KeyError, ValueError, OverflowError) as problem:
+        first = str(problem).partition("\n")[0]
+        raise ModelError(f"cannot read {path}: {first}; copy the bundle anew") from None
+    bands, rank = len(card.bands), len(basis.variances_K)
+    shapes = basis.mean_B.shape, basis.axes_KB.shape, basis.variances_K.shape
+    if shapes != ((bands,), (rank, bands), (rank,)) or rank < card.components:
+        raise ModelError(
+            f"{path} holds a basis of shape {' x '.join(map(str, basis.axes_KB.shape))}, "
+            f"{CARD} tells of {card.components} components of {bands} bands; copy the bundle anew"
+        )
+    arrays = basis.mean_B, basis.axes_KB, basis.variances_K
+    sound = all(values.dtype.kind == "f" and np.isfinite(values).all() for values in arrays)
+    if not sound or (basis.variances_K < 0).any() or not 0.0 <= basis.whitening <= 0.5:
+        raise ModelError(f"{path} holds numbers that no basis has; copy the bundle anew")
+    return basis
+
+
+def _load_model(folder: Path, card: ModelCard, build: Build | str | None) -> nn.Module:
+    path = folder / WEIGHTS
+    make = _builder(folder, card, build)
+    try:
+        with safe_open(path, "pt") as file:
+            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
+        if build is None:
+            # Without memory for its weights: a card may claim a network of any size.
+            with torch.device("meta"):
+                _compare(make().state_dict(), shapes, path, card)
+        model = make()
+        load_weights(folder, model)
+    except ModelError:
+        raise
+    except StRayError as problem:
+        raise ModelError(f"{folder / CARD}: {problem}") from None
+    except Exception as problem:  # a user's builder may raise anything, and so may torch
+        first = next(iter(str(problem).strip().splitlines()), type(problem).__name__)
+        raise ModelError(
+            f"{path} cannot be read into backbone {card.backbone} as {CARD} describes it: {first}"
+        ) from None
+    for name, tensor in model.state_dict().items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise ModelError(f"{path}: {name} holds NaN or infinity; train the model again")
+    return model
+
+
+def _builder(folder: Path, card: ModelCard, build: Build | str | None) -> Callable[[], nn.Module]:
+    sizes: dict[str, Any] = {
         "components": card.components,
         "patch_size": card.patch_size,
         "classes": len(card.classes),
     }
-    if build is None:
-        model = build_backbone(card.backbone, **size, **card.backbone_options)
-    else:
-        model = build(**size)
-    load_weights(folder, model)
-    return model.eval(), SpectralBasis.load(folder / "basis.safetensors"), card
-
-
-@dataclass(frozen=True, slots=True)
-class PredictTiles:
-    """Class ids under a tile's core; the raster is not used.
-
-    Attributes:
-        cube: The scene's usable bands.
-        folder: The bundle, a path or URI.
-        side: Tile side, pixels.
-        device: "cpu" or "cuda".
-        build: See `load_bundle`.
-    """
-
-    cube: Cube
-    folder: str
-    side: int
-    device: str
-    build: Build | None = None
-
-    def __call__(
-        self, tiles: Sequence[Tile], unused: Sequence[NDArray[np.generic]]
-    ) -> dict[str, NDArray[np.generic]]:
-        """Columns "index" (T,) and "classes" int32 (T, s, s); 0 where the pixel is invalid."""
-        del unused
-        model, basis, card = load_bundle(self.folder, self.build)
-        model.to(self.device)
-        maps = np.zeros((len(tiles), self.side, self.side), dtype=np.int32)
-        for map_ss, tile in zip(maps, tiles, strict=True):
-            map_ss[: tile.height, : tile.width] = self._predict(model, basis, card, tile)
-        return {"index": np.array([tile.index for tile in tiles]), "classes": maps}
-
-    def _predict(
-        self, model: nn.Module, basis: SpectralBasis, card: ModelCard, tile: Tile
-    ) -> NDArray[np.int32]:
-        halo = card.patch_size // 2
-        values_EEB = read_padded(self.cube, tile, self.side, halo)
-        stack = TileStack(values_REK=basis.project(values_EEB, card.components), halo=halo)
-        rows, cols = np.divmod(np.arange(tile.height * tile.width), tile.width)
-        everywhere = Samples(
-            centres_N2=np.stack([rows, cols], axis=1), targets_N=np.zeros(len(rows), np.int64)
+    if callable(build):
+        return partial(build, **sizes)
+    name = card.backbone if build is None else build
+    if build is None and name not in backbones():
+        how = name if ":" in name else "package.module:function"
+        raise ModelError(
+            f"{folder}: its backbone {name!r} is none of st_ray's, and a bundle may not choose "
+            f"what code is run; if you trust that function, name it: --backbone {how}"
         )
-        source = PatchSource.of(
-            stack_tensor(stack, torch.device(self.device)),
-            halo,
-            everywhere,
-            card.patch_size,
-            card.components,
-            model,
-        )
-        everyone_N = np.arange(len(rows))
-        index_N = torch.cat([logits.argmax(1) for logits, _ in predict(model, source, everyone_N)])
-        ids_N = np.asarray(card.classes, dtype=np.int32)[index_N.cpu().numpy()]
-        core = slice(halo, halo + tile.height), slice(halo, halo + tile.width)
-        invalid_hw = ~np.isfinite(values_EEB[core]).all(axis=2)
-        out: NDArray[np.int32] = ids_N.reshape(tile.height, tile.width)
-        out[invalid_hw] = 0
-        return out
+    return partial(build_backbone, name, **{**card.backbone_options, **sizes})
+
+
+def _compare(
+    wanted: dict[str, torch.Tensor], found: dict[str, tuple[int, ...]], path: Path, card: ModelCard
+) -> None:
+    """See that a file holds the tensors of a model."""
+    for name in sorted(wanted.keys() | found.keys()):
+        shape = tuple(wanted[name].shape) if name in wanted else None
+        if found.get(name) != shape:
+            raise ModelError(
+                f"{path} does not fit backbone {card.backbone} as {CARD} describes it: {name} is "
+                f"{found.get(name, 'missing')}, expected {shape or 'no such tensor'}; copy the "
+                "bundle anew"
+            )
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

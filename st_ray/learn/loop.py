@@ -9,11 +9,8 @@ import math
 import random
 import time
 import warnings
-from collections import deque
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import torch
@@ -27,6 +24,7 @@ from st_ray.learn.parallel import Share
 from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Batch
 from st_ray.spectral.patches import Samples, TileStack
+from st_ray.spectral.work import ahead
 
 # Batches of an evaluation hold no gradients, so they may be larger than training's.
 _EVALUATION_BATCH = 512
@@ -119,12 +117,7 @@ class PatchSource:
         if not self.ahead:
             yield from map(self.gather, indices)
             return
-        with ThreadPoolExecutor(1) as reader:
-            coming = deque([reader.submit(self.gather, index_M) for index_M in islice(indices, 1)])
-            while coming:
-                ready = coming.popleft()
-                coming += [reader.submit(self.gather, index_M) for index_M in islice(indices, 1)]
-                yield ready.result()
+        yield from ahead(self.gather, indices)
 
 
 def stack_tensor(stack: TileStack, device: torch.device) -> Tensor:

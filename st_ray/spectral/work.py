@@ -8,9 +8,13 @@ Shape letters: T tiles of the block, s tile side, E padded edge, B bands, K comp
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import reduce
+from itertools import islice
+from typing import Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +28,27 @@ from st_ray.spectral.tiles import Tile
 Arrays = dict[str, NDArray[np.generic]]
 Merge = Callable[[Sequence[Arrays]], Arrays]
 TileWork = Callable[[Sequence[Tile], Sequence[NDArray[np.generic]]], Arrays]
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+class TileStream(Protocol):
+    """Work that each process sets up once, such as by loading a model; then tile after tile."""
+
+    def open(self) -> Callable[[Iterable[Tile]], Iterator[Arrays]]:
+        """Set it up in this process: gives what makes one result of each tile, in their order."""
+
+
+def ahead(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """What a function gives of each item; the next is made in a thread while one is used."""
+    items = iter(items)
+    with ThreadPoolExecutor(1) as maker:
+        coming = deque(maker.submit(function, item) for item in islice(items, 1))
+        while coming:
+            ready = coming.popleft()
+            result = ready.result()
+            coming.extend(maker.submit(function, item) for item in islice(items, 1))
+            yield result
 
 
 @dataclass(frozen=True, slots=True)
