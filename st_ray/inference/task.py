@@ -20,13 +20,14 @@ from st_ray.inference.spec import MapResult, PredictSpec
 from st_ray.learn.bundle import load_bundle
 from st_ray.learn.card import ModelCard
 from st_ray.learn.identity import identity
+from st_ray.report.palette import hexadecimal
 from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.cube import Cube
 from st_ray.spectral.files import cache_root
 from st_ray.spectral.mosaic import match_files
 from st_ray.spectral.scene import SceneSpec, open_cube
 from st_ray.spectral.tiles import Tile, TileSpec, plan_tiles
-from st_ray.storage import bare, exists, is_uri, read_text, settle
+from st_ray.storage import bare, exists, extend, is_uri, read_text, settle
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -80,7 +81,7 @@ class MapTask:
     @property
     def account(self) -> str:
         """Where what tells of the map lies; a map with it is whole."""
-        return account_of(self.place)
+        return extend(self.place, ".json")
 
     def tiles(self, side: int) -> tuple[Tile, ...]:
         """The whole plan."""
@@ -100,7 +101,7 @@ class MapTask:
         """The account of a finished map, as JSON."""
         grid = self.cube.meta.grid
         classes = [
-            {"id": index, "name": name, "colour": colour}
+            {"id": index, "name": name, "colour": hexadecimal(colour)}
             for index, name, colour in zip(legend.ids, legend.names, legend.colours, strict=True)
         ]
         table = {
@@ -114,15 +115,10 @@ class MapTask:
         return json.dumps(table, indent=1) + "\n"
 
 
-def account_of(place: str) -> str:
-    """The JSON file beside a map."""
-    return extend_stem(place, ".json")
-
-
-def extend_stem(place: str, text: str) -> str:
-    """A place whose suffix is another text."""
+def _with_suffix(place: str, suffix: str) -> str:
     path = bare(place)
-    return path[: len(path) - len(PurePosixPath(path).suffix)] + text + place[len(path) :]
+    stem = path[: len(path) - len(PurePosixPath(path).suffix)]
+    return stem + suffix + place[len(path) :]
 
 
 def plan_maps(spec: PredictSpec, bundle: Bundle) -> tuple[MapTask, ...]:
@@ -140,7 +136,7 @@ def plan_maps(spec: PredictSpec, bundle: Bundle) -> tuple[MapTask, ...]:
 
 def _plan(scene: SceneSpec, out: str, spec: PredictSpec, bundle: Bundle, model: str) -> MapTask:
     form = find_format(out, bundle.card, more=spec.probability or spec.confidence)
-    place = extend_stem(settle(out), form.suffix)
+    place = _with_suffix(settle(out), form.suffix)
     cube, notes = match_scene(open_cube(scene), bundle.card, resample=spec.resample)
     stat = Path(cube.path).stat()
     told = (
