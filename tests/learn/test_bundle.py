@@ -224,7 +224,7 @@ TAMPERED = {
         damage(lambda data: b"\xff" * 8 + data[8:], WEIGHTS, forge=True), WEIGHTS
     ),
     "weights of another size": (
-        weights_with(lambda all_: {k: np.repeat(v, 2, 0) if v.ndim else v for k, v in all_.items()}),
+        weights_with(lambda all_: {k: np.stack([v, v]) for k, v in all_.items()}),
         "does not fit backbone resnet2d",
     ),
     "weights fewer": (weights_with(lambda all_: dict(list(all_.items())[1:])), "missing, expected"),

@@ -1,0 +1,309 @@
+"""Maps of whole scenes by a bundle alone, in this process."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from st_ray import predict_map
+from st_ray.errors import ModelError, OutputError, SceneError, SpecError
+from st_ray.events import Progress
+from st_ray.inference.run import predict_maps
+from st_ray.learn.bundle import load_bundle
+from st_ray.spectral.scene import SceneSpec
+from st_ray.storage import exists, names, pull, push
+from tests.inference.conftest import SIX, stop_after_six
+
+WAVES = tuple(500.0 + 10 * band for band in range(12))
+
+
+def test_a_map_equals_one_pass_over_all_patches_whatever_the_tiles(asked, in_memory) -> None:
+    for side in (7, 64):
+        (result,) = predict_maps(replace(asked, side=side, overwrite=True))
+        class_map = np.load(result.place)
+        assert class_map.dtype == np.uint8
+        assert np.array_equal(class_map, in_memory)
+    assert set(np.unique(class_map)) == {2, 5, 9}
+    assert result.pixels == result.valid_pixels == result.predicted_pixels == 30 * 26
+    assert 0 < result.forward_seconds < result.seconds
+    assert result.megapixels_per_second == pytest.approx(30 * 26e-6 / result.seconds)
+
+
+def test_shares_and_confidence_belong_to_the_map(asked) -> None:
+    (result,) = predict_maps(replace(asked, probability=True, confidence=True))
+    here = Path(result.place)
+    assert result.files == ("map.npy", "map_confidence.npy", "map_probability.npy", "map.npy.json")
+    assert {path.name for path in here.parent.iterdir()} == set(result.files)
+    class_map, confidence, shares = (np.load(here.with_name(n)) for n in result.files[:3])
+    assert shares.shape == (30, 26, 3)
+    assert confidence.dtype == shares.dtype == np.float32
+    np.testing.assert_allclose(shares.sum(2), 1, atol=1e-5)
+    assert np.array_equal(np.array([2, 5, 9])[shares.argmax(2)], class_map)
+    assert np.array_equal(shares.max(2), confidence)
+
+
+def test_what_was_not_measured_has_no_class_and_all_else_has_one(
+    asked, scene_files, in_memory, tmp_path
+) -> None:
+    values = scene_files.values.astype(np.float32)
+    values[3, 4, 0] = np.nan
+    values[20:23] = -1.0
+    values[:, 21:] = np.inf
+    np.save(tmp_path / "holed.npy", values)
+    scene = SceneSpec(name=str(tmp_path / "holed.npy"), nodata=-1.0)
+    (result,) = predict_maps(replace(asked, scene=scene, confidence=True))
+    class_map = np.load(result.place)
+    valid = (values != -1.0).all(2) & np.isfinite(values).all(2)
+    assert np.array_equal(class_map > 0, valid)
+    assert result.valid_pixels == valid.sum()
+    assert np.array_equal(np.isfinite(np.load(tmp_path / "map_confidence.npy")), valid)
+    far = np.ones_like(valid)  # from every hole by more than a patch reaches
+    far[1:6, 2:7], far[18:25], far[:, 19:] = False, False, False
+    assert np.array_equal(class_map[far], in_memory[far])
+
+
+def test_a_scene_of_nothing_gives_an_empty_map_that_says_so(asked, scene_files, tmp_path) -> None:
+    np.save(tmp_path / "empty.npy", np.full(scene_files.values.shape, 7, np.uint16))
+    scene = SceneSpec(name=str(tmp_path / "empty.npy"), nodata=7)
+    (result,) = predict_maps(replace(asked, scene=scene))
+    assert not np.load(result.place).any()
+    assert result.valid_pixels == 0
+    assert "the map is empty; see scene.nodata" in result.notes[-1]
+
+
+def test_one_pixel_is_a_scene(asked, scene_files, tmp_path) -> None:
+    np.save(tmp_path / "small.npy", scene_files.values[5:7, 5:7])
+    (result,) = predict_maps(replace(asked, scene=SceneSpec(name=str(tmp_path / "small.npy"))))
+    assert np.load(result.place).shape == (2, 2)
+    assert result.valid_pixels == 4
+
+
+@pytest.mark.parametrize("torn", [False, True])
+def test_a_map_that_was_cut_off_goes_on_to_an_equal_file(
+    asked, torn, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setattr("st_ray.inference.draft._SETTLE_S", 0.0)
+    asked = replace(asked, probability=True)
+    with pytest.raises(KeyboardInterrupt):
+        predict_maps(asked, listen=stop_after_six)
+    assert [path.name for path in tmp_path.iterdir()] == ["map.npy.part"]
+    journal = tmp_path / "map.npy.part" / "journal"
+    assert len(journal.read_text().split()) == 1 + 6
+    if torn:  # in the middle of a line, as by a crash of the machine
+        journal.write_bytes(journal.read_bytes() + b"11 12 1")
+    told = []
+    (result,) = predict_maps(asked, listen=told.append)
+    assert next(event for event in told if event["kind"] == "mapped")["before"] == SIX
+    assert result.predicted_pixels == 30 * 26 - SIX
+    assert result.pixels == result.valid_pixels == 30 * 26
+    predict_maps(replace(asked, out=str(tmp_path / "whole.npy")))
+    for name in ("{}.npy", "{}_probability.npy"):
+        one, other = (tmp_path / name.format(stem) for stem in ("map", "whole"))
+        assert one.read_bytes() == other.read_bytes()
+    assert not (tmp_path / "map.npy.part").exists()
+
+
+def test_the_same_command_again_finds_the_map_and_another_is_refused(asked, scene_files) -> None:
+    (result,) = predict_maps(asked)
+    stamp = Path(result.place).stat().st_mtime_ns
+    assert predict_maps(asked) == (result,)
+    assert Path(result.place).stat().st_mtime_ns == stamp
+    other = replace(asked, probability=True)
+    with pytest.raises(OutputError, match=r"map\.npy is there already.*--overwrite"):
+        predict_maps(other)
+    (again,) = predict_maps(replace(other, overwrite=True))
+    assert "map_probability.npy" in again.files
+    Path(f"{result.place}.json").unlink()  # a file of the user's own
+    with pytest.raises(OutputError, match="is there already"):
+        predict_maps(other)
+
+
+def test_the_unfinished_map_of_another_scene_is_not_gone_on_with(
+    asked, scene_files, tmp_path
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        predict_maps(asked, listen=stop_after_six)
+    np.save(tmp_path / "other.npy", scene_files.values[::-1])
+    other = replace(asked, scene=SceneSpec(name=str(tmp_path / "other.npy")))
+    with pytest.raises(OutputError, match="unfinished map of another .*--overwrite"):
+        predict_maps(other)
+    (result,) = predict_maps(replace(other, overwrite=True))
+    assert result.predicted_pixels == 30 * 26
+
+
+def test_the_model_is_loaded_once_and_tiles_are_read_in_windows(asked, monkeypatch) -> None:
+    loaded, read = [], []
+    monkeypatch.setattr(
+        "st_ray.inference.task.load_bundle",
+        lambda *given: loaded.append(given) or load_bundle(*given),
+    )
+    from st_ray.spectral.cube import FileCube
+
+    whole = FileCube.read
+    monkeypatch.setattr(
+        FileCube,
+        "read",
+        lambda cube, rows, cols: read.append((rows, cols)) or whole(cube, rows, cols),
+    )
+    predict_maps(asked)
+    assert len(loaded) == 1
+    assert len(read) == 20
+    assert max(rows.stop - rows.start for rows, _ in read) <= 7 + 2 * 2
+
+
+def test_every_scene_of_a_pattern_gets_its_own_map(asked, scene_files, in_memory, tmp_path) -> None:
+    (tmp_path / "scenes").mkdir()
+    np.save(tmp_path / "scenes" / "a.npy", scene_files.values)
+    np.save(tmp_path / "scenes" / "b.npy", scene_files.values[:20, :9])
+    many = replace(
+        asked,
+        scene=SceneSpec(name=str(tmp_path / "scenes" / "*.npy")),
+        out=str(tmp_path / "*_map.npy"),
+    )
+    results = predict_maps(many)
+    assert [Path(result.place).name for result in results] == ["a_map.npy", "b_map.npy"]
+    assert np.array_equal(np.load(tmp_path / "a_map.npy"), in_memory)
+    assert np.load(tmp_path / "b_map.npy").shape == (20, 9)
+    with pytest.raises(OutputError, match=r"expected a \* in both"):
+        predict_maps(replace(many, out=str(tmp_path / "one.npy")))
+
+
+def test_a_map_goes_to_a_store_and_one_cut_off_is_gone_on_with(
+    asked, s3, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.setenv("ST_RAY_CACHE", str(tmp_path / "cache"))
+    there = replace(asked, out=s3("maps/map.npy"), model=s3("maps/run"))
+    push(Path(asked.model) / "model", s3("maps/run/model"))
+    with pytest.raises(KeyboardInterrupt):
+        predict_maps(there, listen=stop_after_six)
+    assert not exists(s3("maps/map.npy"))
+    (result,) = predict_maps(there)
+    assert result.predicted_pixels == 30 * 26 - SIX
+    assert names(s3("maps")) == ("map.npy", "map.npy.json", "run")
+    pull(s3("maps/map.npy"), tmp_path / "copy.npy")
+    predict_maps(asked)
+    assert (tmp_path / "copy.npy").read_bytes() == (tmp_path / "map.npy").read_bytes()
+    assert predict_maps(there) == (result,)
+    assert not list((tmp_path / "cache" / "maps").iterdir())
+
+
+def test_bands_must_be_as_many_as_in_training(asked, scene_files, tmp_path) -> None:
+    np.save(tmp_path / "few.npy", scene_files.values[:, :, :9])
+    few = replace(asked, scene=SceneSpec(name=str(tmp_path / "few.npy")))
+    for resample in (False, True):
+        with pytest.raises(SceneError, match=r"few\.npy has 9 bands, .*of 12.*no wavelengths"):
+            predict_maps(replace(few, resample=resample))
+    assert list(tmp_path.iterdir()) == [tmp_path / "few.npy"]
+
+
+@pytest.fixture
+def taught(asked, tmp_path):
+    """The model, had its training scene told wavelengths."""
+    import shutil
+
+    shutil.copytree(Path(asked.model) / "model", tmp_path / "taught")
+    card = tmp_path / "taught" / "model.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "wavelengths": WAVES}))
+    return replace(asked, model=str(tmp_path / "taught"))
+
+
+def test_wavelengths_must_match_or_bands_are_resampled_when_asked(
+    taught, told, scene_files, in_memory, tmp_path
+) -> None:
+    shifted = tuple(wave + 8 for wave in WAVES)
+    told(wavelengths=shifted)
+    with pytest.raises(SceneError, match=r"band 0 .* lies at 508 nm, .*500 nm; pass --resample"):
+        predict_maps(taught)
+    (result,) = predict_maps(replace(taught, resample=True))
+    assert "its bands were interpolated" in result.notes[0]
+    assert (np.load(result.place) == in_memory).mean() > 0.8
+
+    finer = tuple(np.arange(500.0, 611.0, 5.0))  # the same spectra, seen by a finer sensor
+    values = scene_files.values.astype(np.float32)
+    between = (values[:, :, 1:] + values[:, :, :-1]) / 2
+    fine = np.empty((30, 26, 23), np.float32)
+    fine[:, :, ::2], fine[:, :, 1::2] = values, between
+    np.save(tmp_path / "fine.npy", fine)
+    told(wavelengths=finer)
+    (result,) = predict_maps(
+        replace(
+            taught,
+            resample=True,
+            scene=SceneSpec(name=str(tmp_path / "fine.npy")),
+            out=str(tmp_path / "fine_map.npy"),
+        )
+    )
+    assert np.array_equal(np.load(result.place), in_memory)
+
+    told(wavelengths=tuple(wave + 900 for wave in WAVES))
+    with pytest.raises(SceneError, match="cannot be resampled"):
+        predict_maps(replace(taught, resample=True, out=str(tmp_path / "far.npy")))
+
+
+def test_what_could_not_be_checked_or_looks_wrong_is_noted(taught, told) -> None:
+    (result,) = predict_maps(taught)
+    assert "tells no wavelengths" in result.notes[0]
+    told(wavelengths=tuple(wave + 4 for wave in WAVES), bad_bands=(3, 5))  # within half a band
+    (result,) = predict_maps(replace(taught, overwrite=True))
+    assert result.notes == (f"{taught.scene.name} marks bands as bad that the model uses: 3, 5",)
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"out": "map.jpg"}, OutputError, r"ends in one of \.tif, "),
+        ({"out": "map"}, OutputError, "ends in one of"),
+        ({"out": "map.png", "confidence": True}, OutputError, "class ids up to 255 and nothing"),
+        ({"out": "no/such/folder/map.npy"}, OutputError, "cannot write"),
+        ({"model": "nowhere"}, ModelError, "not a model bundle"),
+        ({"scene": SceneSpec(name="nowhere.npy")}, SceneError, "no such scene file: nowhere.npy"),
+        ({"backbone": "os:nothing"}, ModelError, "nothing"),
+    ],
+)
+def test_bad_input_is_one_line_and_leaves_nothing(
+    asked, changes, error, message, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "no").touch()
+    with pytest.raises(error, match=message) as caught:
+        predict_maps(replace(asked, **changes))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.iterdir()] == ["no"]
+
+
+def test_from_python_one_call_is_enough(asked, in_memory, tmp_path) -> None:
+    result = predict_map(asked.model, asked.scene.name, tmp_path / "map.npy")
+    assert np.array_equal(np.load(result.place), in_memory)
+    with pytest.raises(SpecError, match="expected one scene"):
+        predict_map(asked.model, "*.npy", tmp_path / "*.npy")
+
+
+def test_the_command_tells_rate_and_place(st_ray, asked, in_memory, tmp_path) -> None:
+    words = ("predict", asked.model, asked.scene.name, "--workers", 0, "--device", "cpu")
+    code, out, err = st_ray(*words, "--out", "map.png", "--set", "tiles.side=16")
+    assert code == 0, err
+    assert "100.0%" in out
+    assert "780 pixels, 780 of them valid" in out
+    assert f"Map: {tmp_path / 'map.png'}" in out
+    code, _, err = st_ray(*words, "--out", "map.npy", "--set", "split.guard=3")
+    assert (code, err.count("\n")) == (2, 1)
+    assert "--set split.guard: expected a setting of scene, tiles or cluster" in err
+
+
+def test_progress_is_told_every_few_seconds_in_megapixels() -> None:
+    file = io.StringIO()
+    progress = Progress(Console(file=file, width=100))
+    facts = {"kind": "mapped", "before": 1_000_000, "total": 4_000_000}
+    for pixels, seconds in ((0, 0.0), (500_000, 1.0), (1_000_000, 2.5), (3_000_000, 6.0)):
+        progress({**facts, "pixels": pixels, "seconds": seconds})
+    lines = file.getvalue().splitlines()
+    assert lines[0].strip() == "going on after 25.0%"
+    assert len(lines) == 3
+    assert "50.0%  2 of 4 megapixels  0.4 megapixels/s  about 5 s left" in lines[1]
+    assert "100.0%" in lines[2]
