@@ -102,14 +102,14 @@ class RayEngine:
         few = min(_TILES_AT_A_TIME, -(-len(rows) // self.workers))
         blocks = -(-len(rows) // max(1, few))
         streamer: Any = _Streamer
+        kept = ray.put(work)  # for as long as actors may have to be started again
         dataset = ray.data.from_items(rows, override_num_blocks=max(1, blocks)).map_batches(
             streamer,
-            fn_constructor_args=(work, self.spec.threads or _threads_each(self.workers)),
+            fn_constructor_args=([kept], self.spec.threads or _threads_each(self.workers)),
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(size=max(1, min(self.workers, blocks))),
             num_cpus=max(1, self.spec.threads),
             num_gpus=int(self.device == "cuda"),
-            scheduling_strategy="SPREAD",
         )
         for batch in _results(dataset):
             yield from map(_require_good, _unpack(batch))
@@ -141,9 +141,10 @@ _TILES_AT_A_TIME = 4
 class _Streamer:
     """An actor that has set up its work."""
 
-    def __init__(self, work: TileStream, threads: int) -> None:
+    def __init__(self, work: list[ray.ObjectRef[Any]], threads: int) -> None:
         settle_process(threads)
-        self._stream = work.open()
+        stream: TileStream = ray.get(work[0])
+        self._stream = stream.open()
 
     def __call__(self, batch: Arrays) -> dict[str, NDArray[Any]]:
         """What it makes of a few tiles; bad input comes back as data."""

@@ -73,10 +73,16 @@ def predict(
     from st_ray.errors import SpecError
     from st_ray.events import Progress
     from st_ray.inference.run import predict_maps
-    from st_ray.inference.spec import PredictSpec
+    from st_ray.inference.spec import SIDE, PredictSpec
 
-    given = {"scene.name": scene, "cluster.workers": workers, "cluster.device": device}
-    settings = settle_spec({"tiles.side": 128, **given}, None, set_)
+    given = {
+        "scene.name": scene,
+        "scene.resample": resample or None,
+        "tiles.side": SIDE,
+        "cluster.workers": workers,
+        "cluster.device": device,
+    }
+    settings = settle_spec(given, None, set_)
     unused = _unused(settings)
     if unused:
         raise SpecError(
@@ -89,7 +95,6 @@ def predict(
         out=out,
         probability=probabilities,
         confidence=confidence,
-        resample=resample,
         overwrite=overwrite,
         backbone=backbone,
         side=settings.tiles.side,

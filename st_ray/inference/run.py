@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path, PurePosixPath
 
 import numpy as np
@@ -62,13 +62,13 @@ def predict_map(
     Raises:
         StRayError: Bad input, in one line.
     """
+    source = scene if isinstance(scene, SceneSpec) else SceneSpec(name=str(scene))
     spec = PredictSpec(
         model=str(model),
-        scene=scene if isinstance(scene, SceneSpec) else SceneSpec(name=str(scene)),
+        scene=replace(source, resample=resample or source.resample),
         out=None if out is None else str(out),
         probability=probability,
         confidence=confidence,
-        resample=resample,
         overwrite=overwrite,
         backbone=backbone if isinstance(backbone, str) else None,
         cluster=cluster or ClusterSpec(workers=0),

@@ -9,7 +9,7 @@ from st_ray.errors import SpecError
 from st_ray.spectral.scene import SceneSpec
 
 # Larger tiles share more of their margin, smaller ones are done, kept and seen sooner.
-_SIDE = 128
+SIDE = 128
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -18,13 +18,13 @@ class PredictSpec:
 
     Attributes:
         model: The folder of a run, its model/, or a URI of one.
-        scene: What to read; its labels do not count. A ``*`` stands for several scenes.
+        scene: What to read; its labels do not count. A ``*`` stands for several scenes. With its
+            ``resample``, bands that do not match the model's are interpolated.
         out: File of the class ids, whose suffix says how it is written (see
             `st_ray.inference.formats`): a path or URI. A ``*`` is filled with what the scene's
             stood for. None: a name that fits, in the current directory.
         probability: Whether the softmax of every class is written, too.
         confidence: Whether the largest of them is.
-        resample: Whether bands that do not match the model's are interpolated.
         overwrite: Whether a map that is there gives way.
         backbone: "package.module:function" of a model that is none of st_ray's, to allow it.
         side: Of a tile, pixels.
@@ -36,10 +36,9 @@ class PredictSpec:
     out: str | None = None
     probability: bool = False
     confidence: bool = False
-    resample: bool = False
     overwrite: bool = False
     backbone: str | None = None
-    side: int = _SIDE
+    side: int = SIDE
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
 
     def __post_init__(self) -> None:

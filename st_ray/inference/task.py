@@ -137,7 +137,8 @@ def plan_maps(spec: PredictSpec, bundle: Bundle) -> tuple[MapTask, ...]:
 def _plan(scene: SceneSpec, out: str, spec: PredictSpec, bundle: Bundle, model: str) -> MapTask:
     form = find_format(out, bundle.card, more=spec.probability or spec.confidence)
     place = _with_suffix(settle(out), form.suffix)
-    cube, notes = match_scene(open_cube(scene), bundle.card, resample=spec.resample)
+    whole, opened = open_cube(scene, bundle.card.file_bands)
+    cube, notes = match_scene(whole, bundle.card, resample=scene.resample)
     stat = Path(cube.path).stat()
     told = (
         model,
@@ -151,7 +152,7 @@ def _plan(scene: SceneSpec, out: str, spec: PredictSpec, bundle: Bundle, model: 
         form=form,
         draft=_draft(place),
         identity=_digest(repr(told)),
-        notes=notes,
+        notes=(*opened, *notes),
         made=None,
     )
     return task if spec.overwrite else replace(task, made=_find_made(task))

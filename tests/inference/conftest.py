@@ -6,9 +6,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from numpy.typing import NDArray
 
 from st_ray.inference.spec import PredictSpec
+from st_ray.learn.bundle import load_bundle
 from st_ray.spectral.metadata import Grid, Metadata
 from st_ray.spectral.scene import SceneSpec, open_cube
 
@@ -35,29 +37,31 @@ def told(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
     """Have files say more than a .npy can: ``told(grid=…, wavelengths=…)``."""
 
     def tell(**facts: object) -> None:
-        monkeypatch.setattr(
-            "st_ray.inference.task.open_cube",
-            lambda scene: replace(open_cube(scene), meta=Metadata(**facts)),
-        )
+        def opened(scene: SceneSpec, bands: int | None) -> object:
+            cube, notes = open_cube(scene, bands)
+            return replace(cube, meta=Metadata(**facts)), notes
+
+        monkeypatch.setattr("st_ray.inference.task.open_cube", opened)
 
     return tell
 
 
-@pytest.fixture(scope="session")
-def in_memory(finished, small_scene) -> NDArray[np.int32]:
-    """The map as one forward pass over all patches of the scene gives it."""
-    import torch
-
-    from st_ray.learn.bundle import load_bundle
-
-    model, basis, card = load_bundle(finished[1])
-    cube, halo = small_scene.cube.select(card.bands), card.patch_size // 2
-    values_HWK = basis.project(cube.read(slice(None), slice(None)), card.components)
+def one_pass(model: Path, values_HWB: NDArray[np.floating]) -> NDArray[np.int32]:
+    """The map as one forward pass over all patches of a scene gives it."""
+    network, basis, card = load_bundle(model)
+    halo = card.patch_size // 2
+    values_HWK = basis.project(values_HWB[:, :, list(card.bands)], card.components)
     padded = np.pad(values_HWK, ((halo, halo), (halo, halo), (0, 0)), mode="reflect")
     patches = np.lib.stride_tricks.sliding_window_view(padded, (card.patch_size,) * 2, (0, 1))
     with torch.inference_mode():
-        logits = model(torch.from_numpy(patches.reshape(-1, *patches.shape[2:]).copy()))
+        logits = network(torch.from_numpy(patches.reshape(-1, *patches.shape[2:]).copy()))
     return np.array(card.classes)[logits.argmax(1).numpy()].reshape(values_HWK.shape[:2])
+
+
+@pytest.fixture(scope="session")
+def in_memory(finished, scene_files) -> NDArray[np.int32]:
+    """The map of the small scene."""
+    return one_pass(finished[1], scene_files.values)
 
 
 def stop_after_six(event: dict) -> None:

@@ -198,7 +198,7 @@ def test_bands_must_be_as_many_as_in_training(asked, scene_files, tmp_path) -> N
     few = replace(asked, scene=SceneSpec(name=str(tmp_path / "few.npy")))
     for resample in (False, True):
         with pytest.raises(SceneError, match=r"few\.npy has 9 bands, .*of 12.*no wavelengths"):
-            predict_maps(replace(few, resample=resample))
+            predict_maps(replace(few, scene=replace(few.scene, resample=resample)))
     assert list(tmp_path.iterdir()) == [tmp_path / "few.npy"]
 
 
@@ -220,7 +220,8 @@ def test_wavelengths_must_match_or_bands_are_resampled_when_asked(
     told(wavelengths=shifted)
     with pytest.raises(SceneError, match=r"band 0 .* lies at 508 nm, .*500 nm; pass --resample"):
         predict_maps(taught)
-    (result,) = predict_maps(replace(taught, resample=True))
+    resampled = replace(taught, scene=replace(taught.scene, resample=True))
+    (result,) = predict_maps(resampled)
     assert "its bands were interpolated" in result.notes[0]
     assert (np.load(result.place) == in_memory).mean() > 0.8
 
@@ -234,8 +235,7 @@ def test_wavelengths_must_match_or_bands_are_resampled_when_asked(
     (result,) = predict_maps(
         replace(
             taught,
-            resample=True,
-            scene=SceneSpec(name=str(tmp_path / "fine.npy")),
+            scene=SceneSpec(name=str(tmp_path / "fine.npy"), resample=True),
             out=str(tmp_path / "fine_map.npy"),
         )
     )
@@ -243,7 +243,7 @@ def test_wavelengths_must_match_or_bands_are_resampled_when_asked(
 
     told(wavelengths=tuple(wave + 900 for wave in WAVES))
     with pytest.raises(SceneError, match="cannot be resampled"):
-        predict_maps(replace(taught, resample=True, out=str(tmp_path / "far.npy")))
+        predict_maps(replace(resampled, out=str(tmp_path / "far.npy")))
 
 
 def test_what_could_not_be_checked_or_looks_wrong_is_noted(taught, told) -> None:

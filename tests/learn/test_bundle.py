@@ -17,56 +17,10 @@ from torch import nn
 
 from st_ray.errors import ModelError
 from st_ray.learn.backbones import backbones, build_backbone
-from st_ray.learn.bundle import BASIS, WEIGHTS, ModelCard, load_bundle, save_bundle
+from st_ray.learn.bundle import BASIS, WEIGHTS, load_bundle
 from st_ray.learn.card import CARD
-from st_ray.spectral.basis import SpectralBasis
 from st_ray.storage import push
-
-
-def basis_of(bands: int) -> SpectralBasis:
-    return SpectralBasis(
-        mean_B=np.zeros(bands),
-        axes_KB=np.eye(bands),
-        variances_K=np.ones(bands),
-        total_variance=float(bands),
-        whitening=0.5,
-        count=9,
-    )
-
-
-def card_of(**changes: Any) -> ModelCard:
-    usual = {
-        "backbone": "resnet2d",
-        "backbone_options": {"width": 8},
-        "components": 6,
-        "patch_size": 5,
-        "classes": (2, 5, 9),
-        "class_names": ("a", "b", "c"),
-        "file_bands": 8,
-        "bands": (0, 1, 2, 4, 6, 7),
-        "curriculum": "none",
-        "fingerprint": "one",
-        "wavelengths": tuple(400.0 + 10 * band for band in range(8)),
-    }
-    return ModelCard(**{**usual, **changes})
-
-
-def write_bundle(folder: Path, card: ModelCard, model: nn.Module | None = None) -> Path:
-    """A bundle with fresh weights."""
-    from safetensors.torch import save_model
-
-    model = model or build_backbone(
-        card.backbone,
-        components=card.components,
-        patch_size=card.patch_size,
-        classes=len(card.classes),
-        **card.backbone_options,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    weights = folder.with_name(f"{folder.name}.weights")
-    save_model(model, str(weights))
-    save_bundle(folder, weights, basis_of(len(card.bands)), card)
-    return folder
+from tests.small_bundles import card_of, write_bundle
 
 
 @pytest.fixture
