@@ -52,6 +52,11 @@ class PredictTiles:
     probability: bool = False
     confidence: bool = False
 
+    @property
+    def patch_size(self) -> int:
+        """Pixels on a side that the network reads."""
+        return min(self.card.patch_size, int(getattr(self.model, "reads", self.card.patch_size)))
+
     def open(self) -> Callable[[Iterable[Tile]], Iterator[Arrays]]:
         """See `TileStream`.
 
@@ -71,7 +76,7 @@ class PredictTiles:
 
     def _read(self, tile: Tile) -> tuple[Tile, NDArray[np.bool_], NDArray[np.float32] | None]:
         """Which pixels of a tile are valid, and its components (E, E, K) if any is."""
-        halo = self.card.patch_size // 2
+        halo = self.patch_size // 2
         values_EEB = read_padded(self.cube, tile, self.side, halo)
         core = values_EEB[halo : halo + tile.height, halo : halo + tile.width]
         valid_hw: NDArray[np.bool_] = np.asarray(np.isfinite(core).all(axis=2))
@@ -102,7 +107,7 @@ class PredictTiles:
                 self.model,
                 torch.from_numpy(values_EEK).to(self.device),
                 valid_hw,
-                patch_size=self.card.patch_size,
+                patch_size=self.patch_size,
                 watch=watch,
             )
             classes_hw[valid_hw] = ids[logits_nC.argmax(1).cpu().numpy()]

@@ -122,6 +122,8 @@ def read_padded(cube: Cube, tile: Tile, side: int, halo: int) -> NDArray[np.floa
     cols = mirror(np.arange(tile.col - halo, tile.col + side + halo), extent.width)
     top, left = int(rows.min()), int(cols.min())
     window = cube.read(slice(top, int(rows.max()) + 1), slice(left, int(cols.max()) + 1))
+    if rows[-1] - rows[0] == len(rows) - 1 and cols[-1] - cols[0] == len(cols) - 1:
+        return window  # nothing is mirrored, so nothing need be copied
     return window[np.ix_(rows - top, cols - left)]
 
 

@@ -24,11 +24,10 @@ def test_mirroring_equals_numpys_reflect_padding(size: int, pad: int) -> None:
     assert np.array_equal(line[mirror(np.arange(-pad, size + pad), size)], expected)
 
 
-@pytest.mark.parametrize("side", [5, 8, 64])
-def test_a_padded_tile_is_a_window_of_the_padded_scene(small_scene, side: int) -> None:
+@pytest.mark.parametrize(("side", "halo"), [(5, 4), (8, 4), (64, 4), (29, 0)])
+def test_a_padded_tile_is_a_window_of_the_padded_scene(small_scene, side: int, halo: int) -> None:
     cube = small_scene.cube
     height, width, _ = cube.shape
-    halo = 4
     whole = cube.read(slice(0, height), slice(0, width))
     reach = ((halo, side + halo), (halo, side + halo), (0, 0))
     padded = np.pad(whole, reach, mode="reflect")
