@@ -71,9 +71,11 @@ class Draft:
         return self
 
     def __exit__(self, *unused: object) -> None:
-        """Settle what was written, and let go of it."""
+        """Settle what was written, and let go of it; an empty draft goes."""
         with writing(self.folder), self._open:
             self.settle()
+            if not self.done:
+                self.remove()
 
     def write(self, tile: Tile, part: Arrays) -> None:
         """Write a tile's values into all layers.

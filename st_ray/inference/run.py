@@ -106,10 +106,13 @@ def predict_maps(
         return tuple(task.made for task in tasks if task.made)
     engine = open_engine(spec.cluster, verbose=verbose)
     listen({"kind": "phase", "name": "startup"})
+    results = []
     with engine:
-        return tuple(
-            task.made or _Mapping(spec, bundle, task, listen).run(engine) for task in tasks
-        )
+        for task in tasks:
+            if len(tasks) > 1:
+                listen({"kind": "note", "message": f"{task.cube.path} to {task.place}"})
+            results.append(task.made or _Mapping(spec, bundle, task, listen).run(engine))
+    return tuple(results)
 
 
 def _ignore(event: Event) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from itertools import islice, tee
 
 import numpy as np
 import torch
@@ -21,6 +22,8 @@ from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.cube import Cube
 from st_ray.spectral.tiles import Tile, read_padded
 from st_ray.spectral.work import Arrays, ahead
+
+_TOLD_AHEAD = 4  # tiles
 
 
 def id_type(classes: Iterable[int]) -> np.dtype[np.unsignedinteger]:
@@ -71,8 +74,18 @@ class PredictTiles:
         watch = Stopwatch()
         # The reader's matrix products on more threads than one would fight with the network's.
         with threadpool_limits(1, "blas"):
-            for tile, valid_hw, values_EEK in ahead(self._read, tiles):
+            for tile, valid_hw, values_EEK in ahead(self._read, self._announced(tiles)):
                 yield self._score(tile, valid_hw, values_EEK, watch)
+
+    def _announced(self, tiles: Iterable[Tile]) -> Iterator[Tile]:
+        """The tiles; the disk is told of each some tiles before it is read."""
+        coming, told = tee(tiles)
+        for tile in islice(told, _TOLD_AHEAD):
+            self.cube.expect(tile.rows, tile.cols)
+        for tile in coming:
+            for later in islice(told, 1):
+                self.cube.expect(later.rows, later.cols)
+            yield tile
 
     def _read(self, tile: Tile) -> tuple[Tile, NDArray[np.bool_], NDArray[np.float32] | None]:
         """Which pixels of a tile are valid, and its components (E, E, K) if any is."""

@@ -239,6 +239,20 @@ def test_ids_beyond_255_and_names_with_commas_fit_and_no_grid_is_no_matter(
         assert "Corn; min (till), " in (tmp_path / "map.hdr").read_text()
 
 
+def test_ids_too_large_for_a_colour_table_are_kept(asked, in_memory, tmp_path) -> None:
+    shutil.copytree(Path(asked.model) / "model", tmp_path / "huge")
+    card = tmp_path / "huge" / "model.json"
+    card.write_text(json.dumps({**json.loads(card.read_text()), "classes": [2, 5, 70_000]}))
+    (result,) = predict_maps(
+        replace(asked, model=str(tmp_path / "huge"), out=str(tmp_path / "map.tif"))
+    )
+    with pytest.warns(rasterio.errors.NotGeoreferencedWarning):
+        made = rasterio.open(result.place)
+    with made:
+        assert np.array_equal(made.read(1), np.where(in_memory == 9, 70_000, in_memory))
+        assert made.tags()["CLASS_70000"]
+
+
 def test_coordinates_that_envi_cannot_hold_are_refused(asked, told, tmp_path) -> None:
     told(grid=Grid(crs=UTM.to_wkt(), transform=(20.0, 3.0, 5e5, 1.0, -20.0, 4e6)))
     with pytest.raises(OutputError, match=r"cannot hold the transform .*\.tif"):
