@@ -11,6 +11,7 @@ from st_ray.learn.backbones.layers import (
     spectral_major,
 )
 from st_ray.learn.backbones.registry import register_backbone
+from st_ray.learn.backbones.windows import Windows
 from st_ray.learn.presets import CurriculumShape, StageShape
 
 
@@ -48,6 +49,12 @@ class Cnn3d(nn.Module):
         """(M, K, S, S) -> (M, C)."""
         features = self.features(patches.unsqueeze(1)).mean((3, 4))
         logits: Tensor = self.head(spectral_major(features))
+        return logits
+
+    def over_windows(self, windows: Windows) -> Tensor:
+        """`forward`, for all windows of a tile: (N, C)."""
+        volume = windows.each(lambda values: values.unsqueeze(1)).through(self.features)
+        logits: Tensor = self.head(spectral_major(volume.mean()))
         return logits
 
 

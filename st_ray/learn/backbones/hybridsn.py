@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from st_ray.learn.backbones.layers import (
@@ -10,7 +11,11 @@ from st_ray.learn.backbones.layers import (
     spectral_major,
 )
 from st_ray.learn.backbones.registry import register_backbone
+from st_ray.learn.backbones.windows import Windows
 from st_ray.learn.presets import CurriculumShape, StageShape
+
+# Windows on a side that are evaluated at a time where layers are padded, which takes memory.
+_PADDED_BLOCK = 8
 
 
 class HybridSN(nn.Module):
@@ -50,6 +55,17 @@ class HybridSN(nn.Module):
         """(M, K, S, S) -> (M, C)."""
         volume = self.volume(patches.unsqueeze(1))
         features = self.plane(spectral_major(volume)).relu().mean((2, 3))
+        logits: Tensor = self.head(self.dense(features))
+        return logits
+
+    def over_windows(self, windows: Windows) -> Tensor:
+        """`forward`, for all windows of a tile: (N, C)."""
+        padded = any(layer.padding for layer in self.volume if isinstance(layer, SpectralConv3d))
+        return windows.in_blocks(_PADDED_BLOCK if padded else windows.rows.count, self._over_block)
+
+    def _over_block(self, windows: Windows) -> Tensor:
+        volume = windows.each(lambda values: values.unsqueeze(1)).through(self.volume)
+        features = volume.each(spectral_major).through(self.plane).each(torch.relu).mean()
         logits: Tensor = self.head(self.dense(features))
         return logits
 

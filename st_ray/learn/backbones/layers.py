@@ -80,10 +80,13 @@ class SpectralConv3d(nn.Module):
 
     def forward(self, features: Tensor) -> Tensor:
         """(M, F, L, H, W) -> (M, F', ceil(L / stride), H', W')."""
-        after = -features.shape[2] % self.stride
         edge = (self.padding,) * 4
-        convolved: Tensor = self.conv(F.pad(features, (*edge, self.before, after)))
+        convolved: Tensor = self.conv(F.pad(features, (*edge, *self.reach(features.shape[2]))))
         return convolved
+
+    def reach(self, length: int) -> tuple[int, int]:
+        """Zeros before and after so many spectral positions."""
+        return self.before, -length % self.stride
 
 
 def channels_last(model: Model) -> Model:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor, nn
 
 from st_ray.learn.backbones.layers import channels_last
 from st_ray.learn.backbones.registry import register_backbone
+from st_ray.learn.backbones.windows import Windows
 from st_ray.learn.presets import CurriculumShape, StageShape
 
 
@@ -26,6 +28,10 @@ class ResidualBlock2d(nn.Module):
         """(M, width, H, W) -> (M, width, H, W)."""
         residual: Tensor = self.body(features)
         return (features + residual).relu()
+
+    def over_windows(self, windows: Windows) -> Windows:
+        """`forward`, for all windows of a tile."""
+        return windows.plus(windows.through(self.body)).each(torch.relu)
 
 
 class ResNet2d(nn.Module):
@@ -55,6 +61,12 @@ class ResNet2d(nn.Module):
         features = self.blocks(self.stem(patches)).mean((2, 3))
         logits: Tensor = self.head(self.dropout(features))
         return logits
+
+    def over_windows(self, windows: Windows) -> Tensor:
+        """`forward`, for all windows of a tile: (N, C)."""
+        return windows.in_blocks(
+            8, lambda part: self.head(part.through(self.stem).through(self.blocks).mean())
+        )
 
 
 @register_backbone(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from st_ray.learn.backbones.layers import (
     EncoderBlock,
@@ -14,6 +15,7 @@ from st_ray.learn.backbones.layers import (
     spectral_major,
 )
 from st_ray.learn.backbones.registry import register_backbone
+from st_ray.learn.backbones.windows import Windows
 from st_ray.learn.presets import CurriculumShape, StageShape
 
 
@@ -32,6 +34,17 @@ class GaussianTokenizer(nn.Module):
         """(M, P, dim) -> (M, tokens, dim)."""
         shares = (pixels @ self.weight.T).softmax(dim=1)
         return shares.transpose(1, 2) @ (pixels @ self.value)
+
+    def over_windows(self, windows: Windows) -> Tensor:
+        """`forward`, for all windows of a tile: (N, tokens, dim)."""
+        scores = windows.each(lambda values: _linear(values, self.weight)).pixels()
+        values = windows.each(lambda values: _linear(values, self.value.T)).pixels()
+        return scores.softmax(dim=1).transpose(1, 2) @ values
+
+
+def _linear(values: Tensor, weight: Tensor) -> Tensor:
+    """Every pixel's channels times (outputs, channels): (1, F, Y, X) -> (1, outputs, Y, X)."""
+    return F.conv2d(values, weight[..., None, None])
 
 
 class Ssftt(nn.Module):
@@ -79,7 +92,18 @@ class Ssftt(nn.Module):
     def forward(self, patches: Tensor) -> Tensor:
         """(M, K, S, S) -> (M, C)."""
         features = self.plane(spectral_major(self.volume(patches.unsqueeze(1))))
-        semantic = self.tokenizer(features.flatten(2).transpose(1, 2))
+        return self._classify(self.tokenizer(features.flatten(2).transpose(1, 2)))
+
+    def over_windows(self, windows: Windows) -> Tensor:
+        """`forward`, for all windows of a tile: (N, C)."""
+        volume = windows.each(lambda values: values.unsqueeze(1)).through(self.volume)
+        plane = volume.each(spectral_major).through(self.plane)
+        return plane.in_blocks(
+            16, lambda part: self._classify(self.tokenizer.over_windows(part))
+        )
+
+    def _classify(self, semantic: Tensor) -> Tensor:
+        """(M, tokens, dim) -> (M, C)."""
         tokens = self.dropout(prepend_token(self.class_token, semantic) + self.positions)
         logits: Tensor = self.head(self.encoder(tokens)[:, 0])
         return logits

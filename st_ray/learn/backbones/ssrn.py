@@ -12,6 +12,7 @@ from st_ray.learn.backbones.layers import (
 )
 from st_ray.learn.backbones.registry import register_backbone
 from st_ray.learn.backbones.resnet2d import ResidualBlock2d
+from st_ray.learn.backbones.windows import Windows
 
 
 class SpectralBlock(nn.Module):
@@ -31,6 +32,10 @@ class SpectralBlock(nn.Module):
         """(M, width, L, H, W) -> (M, width, L, H, W)."""
         residual: Tensor = self.body(features)
         return (features + residual).relu()
+
+    def over_windows(self, windows: Windows) -> Windows:
+        """`forward`, which convolves along the spectral axis only, for all windows of a tile."""
+        return windows.each(self)
 
 
 class Ssrn(nn.Module):
@@ -68,6 +73,14 @@ class Ssrn(nn.Module):
         features = self.spatial(self.compress(spectral_major(volume)))
         logits: Tensor = self.head(features.mean((2, 3)))
         return logits
+
+    def over_windows(self, windows: Windows) -> Tensor:
+        """`forward`, for all windows of a tile: (N, C)."""
+        volume = windows.each(lambda values: values.unsqueeze(1)).through(self.stem)
+        plane = volume.through(self.spectral).each(spectral_major)
+        return plane.in_blocks(
+            16, lambda part: self.head(part.through(self.compress).through(self.spatial).mean())
+        )
 
 
 @register_backbone(

@@ -1,0 +1,290 @@
+"""All windows of a tile at once: what neighbouring patches have in common is computed once.
+
+Two patches whose centres are neighbours share all pixels but a column. A convolution without
+spatial padding gives both the same value where they overlap, so it is evaluated once over the
+tile and a patch's features are a window of the result. A padded convolution sees zeros beyond
+the patch's edge, and its value depends on where in the patch it stands; but only near the edge.
+Along an axis, the positions of a window therefore fall into kinds: runs of positions that share
+one row of values, and near the edges single positions with a row of their own, one more on each
+side after every padded layer. `Windows` holds the rows of all kinds one after another, and a
+layer is one product with its weights, whose results are added up where each kind needs them.
+
+Everything here is exact: each value is the sum of the same products as patch by patch, in another
+order.
+
+Shape letters: N windows of a tile, F channels, L spectral positions, Y X rows and columns of all
+kinds, S window side, K components, C classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from st_ray.learn.backbones.layers import SpectralConv3d
+
+# From the slice of a layer's input to the slice of its output that it is added to.
+Step = tuple[slice, slice]
+
+
+@runtime_checkable
+class OverWindows(Protocol):
+    """A layer that knows how to go over windows, where going through its children does not do."""
+
+    def over_windows(self, windows: Windows) -> Windows:
+        """What ``forward`` does to patches, for all windows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Axis:
+    """The positions of windows along one axis, by what they share.
+
+    Attributes:
+        count: Windows side by side, each one pixel further than the one before.
+        kinds: First and last position of each run that shares one row of values, in order; they
+            cover positions 0 to S - 1. A kind of r positions holds ``count + r - 1`` values:
+            position p of window w is value ``w + p - first``.
+    """
+
+    count: int
+    kinds: tuple[tuple[int, int], ...]
+
+    @property
+    def side(self) -> int:
+        """Positions S of a window."""
+        return self.kinds[-1][1] + 1
+
+    @property
+    def shared(self) -> bool:
+        """Whether all positions share one row: neighbours are windows of it."""
+        return len(self.kinds) == 1
+
+    @property
+    def length(self) -> int:
+        """Values of all kinds together."""
+        return sum(self.count + last - first for first, last in self.kinds)
+
+    def starts(self) -> Iterator[int]:
+        """Where the values of each position begin; there are `count` of them."""
+        begin = 0
+        for first, last in self.kinds:
+            yield from range(begin, begin + last - first + 1)
+            begin += self.count + last - first
+
+    def convolved(self, taps: int, padding: int) -> tuple[Axis, list[list[Step]]]:
+        """The axis of a convolution's output, and for each tap what it adds to what.
+
+        Args:
+            taps: Length of the kernel.
+            padding: Zeros at each end of a window.
+        """
+        kind_of = [index for index, (a, b) in enumerate(self.kinds) for _ in range(a, b + 1)]
+
+        def seen(position: int) -> tuple[int | None, ...]:
+            inside = (position + tap - padding for tap in range(taps))
+            return tuple(kind_of[p] if 0 <= p < self.side else None for p in inside)
+
+        runs = [list(run) for _, run in groupby(range(self.side + 2 * padding - taps + 1), seen)]
+        after = Axis(self.count, tuple((run[0], run[-1]) for run in runs))
+        return after, [self._steps(after, tap - padding) for tap in range(taps)]
+
+    def refined(self, finer: Axis) -> list[Step]:
+        """From these values to those of an axis whose kinds are parts of these."""
+        return self._steps(finer, 0)
+
+    def cut(self, most: int) -> Iterator[tuple[Axis, list[slice]]]:
+        """This axis by blocks of windows, and where the values of each block are."""
+        for begin in range(0, self.count, most):
+            part = Axis(min(most, self.count - begin), self.kinds)
+            starts = list(self.starts())
+            yield (
+                part,
+                [
+                    slice(starts[first] + begin, starts[first] + begin + part.count + last - first)
+                    for first, last in self.kinds
+                ],
+            )
+
+    def _steps(self, after: Axis, shift: int) -> list[Step]:
+        """From each position to the one that lies `shift` before it, where both are."""
+        begins, steps, into = list(self.starts()), [], 0
+        for first, last in after.kinds:
+            width = self.count + last - first
+            if 0 <= first + shift and last + shift < self.side:
+                begin = begins[first + shift]
+                steps.append((slice(begin, begin + width), slice(into, into + width)))
+            into += width
+        return steps
+
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Features of all windows of a tile.
+
+    Attributes:
+        features: (1, F, Y, X), or (1, F, L, Y, X) with a spectral axis.
+        rows: Of the windows.
+        cols: Of the windows.
+    """
+
+    features: Tensor
+    rows: Axis
+    cols: Axis
+
+    @classmethod
+    def of(cls, features: Tensor, side: int) -> Windows:
+        """All windows of ``side`` x ``side`` pixels of a tile (1, F, Y, X)."""
+        height, width = features.shape[-2:]
+        whole = ((0, side - 1),)
+        return cls(features, Axis(height - side + 1, whole), Axis(width - side + 1, whole))
+
+    def each(self, function: Callable[[Tensor], Tensor]) -> Windows:
+        """Apply what treats every pixel alike and by itself."""
+        return replace(self, features=function(self.features))
+
+    def through(self, module: nn.Module) -> Windows:
+        """What the module does to every patch, in evaluation mode.
+
+        Raises:
+            TypeError: It is of a kind that was not thought of here.
+        """
+        if isinstance(module, OverWindows):
+            return module.over_windows(self)
+        if isinstance(module, nn.Sequential):
+            windows = self
+            for child in module:
+                windows = windows.through(child)
+            return windows
+        if isinstance(module, nn.Conv2d | SpectralConv3d):
+            return self._convolve(module)
+        if isinstance(module, _PIXELWISE):
+            return self.each(module)
+        raise TypeError(f"no rule for {type(module).__name__} over windows")
+
+    def _convolve(self, layer: nn.Conv2d | SpectralConv3d) -> Windows:
+        """One convolution of square kernels, stride 1 along both spatial axes."""
+        conv = layer if isinstance(layer, nn.Conv2d) else layer.conv
+        taps, padding = conv.kernel_size[-1], _padding(layer)
+        rows, down = self.rows.convolved(taps, padding)
+        cols, across = self.cols.convolved(taps, padding)
+        if taps == 1 or (padding == 0 and self.rows.shared and self.cols.shared):
+            return Windows(layer(self.features), rows, cols)
+        volume = self.features
+        if isinstance(layer, SpectralConv3d):
+            volume = F.pad(volume, (0, 0, 0, 0, *layer.reach(volume.shape[2])))
+        # All products of one row of the kernel at a time: its taps are channels of their own.
+        lines = [
+            (down[tap], _apply(conv, volume, conv.weight[..., tap, :].movedim(-1, 0).flatten(0, 1)))
+            for tap in _whole_first(taps, padding)
+        ]
+        summed = _add_up(lines, rows.length, dim=-2)
+        by_tap = summed.split(conv.out_channels, dim=1)
+        out = _add_up(
+            [(across[tap], by_tap[tap]) for tap in _whole_first(taps, padding)], cols.length, dim=-1
+        )
+        if conv.bias is not None:
+            out += conv.bias.view(-1, *(1,) * (out.ndim - 2))
+        return Windows(out, rows, cols)
+
+    def plus(self, finer: Windows) -> Windows:
+        """The sum with what layers, each with padding, have made of these windows."""
+        lines = _add_up(
+            [(self.rows.refined(finer.rows), self.features)], finer.rows.length, dim=-2
+        )
+        total = _add_up([(self.cols.refined(finer.cols), lines)], finer.cols.length, dim=-1)
+        return replace(finer, features=total.add_(finer.features))
+
+    def mean(self) -> Tensor:
+        """The mean over each window's pixels: (N, F), or (N, F, L)."""
+        lines = _total(self.features, self.rows, dim=-2)
+        total = _total(lines, self.cols, dim=-1) / (self.rows.side * self.cols.side)
+        return total[0].flatten(-2).movedim(-1, 0)
+
+    def pixels(self) -> Tensor:
+        """Each window's pixels, row by row: (N, S*S, F)."""
+        down = _places(self.rows)[:, None, :, None]
+        across = _places(self.cols)[None, :, None, :]
+        index = (down * self.cols.length + across).flatten().to(self.features.device)
+        values = self.features[0].flatten(1).T.contiguous().index_select(0, index)
+        return values.view(self.rows.count * self.cols.count, -1, values.shape[1])
+
+    def in_blocks(self, side: int, function: Callable[[Windows], Tensor]) -> Tensor:
+        """Apply a function that gives each window's logits (n, C), some windows at a time.
+
+        Args:
+            side: Most windows of a block, along each axis.
+            function: What to apply.
+
+        Returns:
+            (N, C), the windows row by row.
+        """
+        strips = []
+        for rows, down in self.rows.cut(side):
+            strip = []
+            for cols, across in self.cols.cut(side):
+                part = _take(_take(self.features, down, dim=-2), across, dim=-1)
+                logits = function(Windows(part, rows, cols))
+                strip.append(logits.view(rows.count, cols.count, -1))
+            strips.append(torch.cat(strip, dim=1).flatten(0, 1))
+        return torch.cat(strips)
+
+
+_PIXELWISE = (nn.BatchNorm2d, nn.BatchNorm3d, nn.ReLU, nn.Dropout)
+
+
+def _padding(layer: nn.Conv2d | SpectralConv3d) -> int:
+    return layer.padding if isinstance(layer, SpectralConv3d) else int(layer.padding[0])
+
+
+def _apply(conv: nn.Conv2d | nn.Conv3d, features: Tensor, weight: Tensor) -> Tensor:
+    """A convolution of single pixels: weight (F', F) or (F', F, spectral kernel)."""
+    if isinstance(conv, nn.Conv2d):
+        return F.conv2d(features, weight[..., None, None])
+    return F.conv3d(features, weight[..., None, None], stride=conv.stride)
+
+
+def _whole_first(taps: int, padding: int) -> list[int]:
+    """The taps, first the one that sees a pixel from every position."""
+    return sorted(range(taps), key=lambda tap: tap != padding)
+
+
+def _add_up(parts: list[tuple[list[Step], Tensor]], length: int, dim: int) -> Tensor:
+    """Sums of slices along one axis; the first part's steps fill all of it."""
+    shape = list(parts[0][1].shape)
+    shape[dim] = length
+    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
+    total = torch.empty(
+        shape, dtype=parts[0][1].dtype, device=parts[0][1].device, memory_format=layout
+    )
+    for number, (steps, values) in enumerate(parts):
+        for source, target in steps:
+            into = total.narrow(dim, target.start, target.stop - target.start)
+            what = values.narrow(dim, source.start, source.stop - source.start)
+            into.add_(what) if number else into.copy_(what)
+    return total
+
+
+def _take(values: Tensor, slices: list[slice], dim: int) -> Tensor:
+    """Some slices along one axis, one after another; a single one is not copied."""
+    parts = [values.narrow(dim, part.start, part.stop - part.start) for part in slices]
+    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
+
+
+def _total(values: Tensor, axis: Axis, dim: int) -> Tensor:
+    """The sum over the positions of each window along one axis."""
+    starts = list(axis.starts())
+    total = values.narrow(dim, starts[0], axis.count).clone()
+    for start in starts[1:]:
+        total += values.narrow(dim, start, axis.count)
+    return total
+
+
+def _places(axis: Axis) -> Tensor:
+    """Where each window's positions are, (count, S)."""
+    return torch.arange(axis.count)[:, None] + torch.tensor(list(axis.starts()))

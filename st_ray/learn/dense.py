@@ -1,0 +1,57 @@
+"""Dense evaluation: a tile's logits from convolutions that neighbouring patches share.
+
+A model offers it by a method ``over_windows``, from the `Windows` of a tile to their logits, which
+must give what ``forward`` gives of each window as a patch. Any other model is evaluated patch by
+patch.
+
+Shape letters: h w pixels of a tile's core, S patch side, K components, C classes.
+"""
+
+from __future__ import annotations
+
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from st_ray.learn.backbones.windows import Windows
+
+# Pixels on a side that are evaluated at a time: memory stays as it is for tiles of any size.
+_BLOCK = 64
+
+
+@runtime_checkable
+class Dense(Protocol):
+    """A model that offers dense evaluation."""
+
+    def over_windows(self, windows: Windows) -> Tensor:
+        """Logits (N, C) of all windows of a tile (1, K, Y, X), row by row; evaluation mode."""
+
+
+def offers_dense(model: nn.Module) -> bool:
+    """Whether a model can be evaluated densely."""
+    return isinstance(model, Dense)
+
+
+@torch.inference_mode()
+def dense_logits(model: nn.Module, values_EEK: Tensor, patch_size: int) -> Tensor:
+    """Logits of every pixel of a tile's core.
+
+    Equal to those of its patches up to the order in which products are summed.
+
+    Args:
+        model: One that `offers_dense`; it is put in evaluation mode.
+        values_EEK: Components (h + S - 1, w + S - 1, K) of the core and S // 2 pixels around it.
+        patch_size: S.
+
+    Returns:
+        (h * w, C), the pixels row by row.
+
+    Raises:
+        TypeError: The model does not offer it.
+    """
+    if not isinstance(model, Dense):
+        raise TypeError(f"{type(model).__name__} has no method over_windows")
+    model.eval()
+    tile = values_EEK.permute(2, 0, 1)[None]
+    return Windows.of(tile, patch_size).in_blocks(_BLOCK, model.over_windows)
