@@ -65,7 +65,7 @@ class ResNet2d(nn.Module):
     def over_windows(self, windows: Windows) -> Tensor:
         """`forward`, for all windows of a tile: (N, C)."""
         return windows.in_blocks(
-            8, lambda part: self.head(part.through(self.stem).through(self.blocks).mean())
+            16, lambda part: self.head(part.through(self.stem).through(self.blocks).mean())
         )
 
 

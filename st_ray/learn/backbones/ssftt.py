@@ -98,9 +98,7 @@ class Ssftt(nn.Module):
         """`forward`, for all windows of a tile: (N, C)."""
         volume = windows.each(lambda values: values.unsqueeze(1)).through(self.volume)
         plane = volume.each(spectral_major).through(self.plane)
-        return plane.in_blocks(
-            16, lambda part: self._classify(self.tokenizer.over_windows(part))
-        )
+        return plane.in_blocks(16, lambda part: self._classify(self.tokenizer.over_windows(part)))
 
     def _classify(self, semantic: Tensor) -> Tensor:
         """(M, tokens, dim) -> (M, C)."""

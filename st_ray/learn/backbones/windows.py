@@ -26,6 +26,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from st_ray.learn.backbones.layers import SpectralConv3d
 
@@ -116,9 +117,10 @@ class Axis:
         begins, steps, into = list(self.starts()), [], 0
         for first, last in after.kinds:
             width = self.count + last - first
-            if 0 <= first + shift and last + shift < self.side:
+            if first + shift >= 0 and last + shift < self.side:
                 begin = begins[first + shift]
-                steps.append((slice(begin, begin + width), slice(into, into + width)))
+                source, target = slice(begin, begin + width), slice(into, into + width)
+                steps.append((source, target))
             into += width
         return steps
 
@@ -157,47 +159,55 @@ class Windows:
         if isinstance(module, OverWindows):
             return module.over_windows(self)
         if isinstance(module, nn.Sequential):
-            windows = self
-            for child in module:
-                windows = windows.through(child)
+            windows, layers = self, list(module)
+            while layers:
+                layer = layers.pop(0)
+                if isinstance(layer, _CONVOLUTIONS) and layers and isinstance(layers[0], _NORMS):
+                    windows = windows._convolve(layer, layers.pop(0))
+                else:
+                    windows = windows.through(layer)
             return windows
-        if isinstance(module, nn.Conv2d | SpectralConv3d):
+        if isinstance(module, _CONVOLUTIONS):
             return self._convolve(module)
         if isinstance(module, _PIXELWISE):
             return self.each(module)
         raise TypeError(f"no rule for {type(module).__name__} over windows")
 
-    def _convolve(self, layer: nn.Conv2d | SpectralConv3d) -> Windows:
+    def _convolve(
+        self, layer: nn.Conv2d | SpectralConv3d, norm: nn.Module | None = None
+    ) -> Windows:
         """One convolution of square kernels, stride 1 along both spatial axes."""
         conv = layer if isinstance(layer, nn.Conv2d) else layer.conv
         taps, padding = conv.kernel_size[-1], _padding(layer)
         rows, down = self.rows.convolved(taps, padding)
         cols, across = self.cols.convolved(taps, padding)
         if taps == 1 or (padding == 0 and self.rows.shared and self.cols.shared):
-            return Windows(layer(self.features), rows, cols)
+            values = layer(self.features)
+            return Windows(values if norm is None else norm(values), rows, cols)
         volume = self.features
         if isinstance(layer, SpectralConv3d):
             volume = F.pad(volume, (0, 0, 0, 0, *layer.reach(volume.shape[2])))
-        # All products of one row of the kernel at a time: its taps are channels of their own.
-        lines = [
-            (down[tap], _apply(conv, volume, conv.weight[..., tap, :].movedim(-1, 0).flatten(0, 1)))
-            for tap in _whole_first(taps, padding)
-        ]
-        summed = _add_up(lines, rows.length, dim=-2)
-        by_tap = summed.split(conv.out_channels, dim=1)
-        out = _add_up(
-            [(across[tap], by_tap[tap]) for tap in _whole_first(taps, padding)], cols.length, dim=-1
-        )
-        if conv.bias is not None:
-            out += conv.bias.view(-1, *(1,) * (out.ndim - 2))
-        return Windows(out, rows, cols)
+        weight, bias = _folded(conv, norm)
+        # First the tap that every position sees, then those that see something.
+        order = sorted((tap for tap in range(taps) if down[tap]), key=lambda tap: tap != padding)
+        lines = []
+        for tap in order:
+            # The taps of one row of the kernel are channels of their own: one product for all.
+            row = weight[..., tap, :].movedim(-1, 0)[order].flatten(0, 1)
+            begin, end = down[tap][0][0].start, down[tap][-1][0].stop
+            products = _apply(conv, volume.narrow(-2, begin, end - begin), row)
+            lines.append((_join(down[tap], begin), products))
+        by_tap = _add_up(lines, rows.length, dim=-2).split(conv.out_channels, dim=1)
+        joined = [_join(across[tap]) for tap in order]
+        out = _add_up(list(zip(joined, by_tap, strict=True)), cols.length, dim=-1)
+        return Windows(out.add_(bias), rows, cols)
 
     def plus(self, finer: Windows) -> Windows:
         """The sum with what layers, each with padding, have made of these windows."""
         lines = _add_up(
-            [(self.rows.refined(finer.rows), self.features)], finer.rows.length, dim=-2
+            [(_join(self.rows.refined(finer.rows)), self.features)], finer.rows.length, dim=-2
         )
-        total = _add_up([(self.cols.refined(finer.cols), lines)], finer.cols.length, dim=-1)
+        total = _add_up([(_join(self.cols.refined(finer.cols)), lines)], finer.cols.length, dim=-1)
         return replace(finer, features=total.add_(finer.features))
 
     def mean(self) -> Tensor:
@@ -235,6 +245,8 @@ class Windows:
         return torch.cat(strips)
 
 
+_CONVOLUTIONS = (nn.Conv2d, SpectralConv3d)
+_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
 _PIXELWISE = (nn.BatchNorm2d, nn.BatchNorm3d, nn.ReLU, nn.Dropout)
 
 
@@ -245,23 +257,46 @@ def _padding(layer: nn.Conv2d | SpectralConv3d) -> int:
 def _apply(conv: nn.Conv2d | nn.Conv3d, features: Tensor, weight: Tensor) -> Tensor:
     """A convolution of single pixels: weight (F', F) or (F', F, spectral kernel)."""
     if isinstance(conv, nn.Conv2d):
-        return F.conv2d(features, weight[..., None, None])
+        pixels = features[0].movedim(0, -1)  # one product: for a batch of them torch is slower
+        values = pixels.reshape(-1, pixels.shape[2]) @ weight.T
+        return values.view(*pixels.shape[:2], -1).movedim(-1, 0)[None]
     return F.conv3d(features, weight[..., None, None], stride=conv.stride)
 
 
-def _whole_first(taps: int, padding: int) -> list[int]:
-    """The taps, first the one that sees a pixel from every position."""
-    return sorted(range(taps), key=lambda tap: tap != padding)
+def _folded(conv: nn.Conv2d | nn.Conv3d, norm: nn.Module | None) -> tuple[Tensor, Tensor]:
+    """Weight and bias of a convolution with the normalisation after it."""
+    weight, bias = conv.weight, conv.bias
+    if norm is not None:
+        weight, bias = fuse_conv_bn_weights(
+            weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
+        )
+    if bias is None:
+        bias = weight.new_zeros(len(weight))
+    return weight, bias.view(-1, *(1,) * (weight.ndim - 2))
+
+
+def _join(steps: list[Step], begin: int = 0) -> list[Step]:
+    """The same with neighbours made one, from values that begin there."""
+    joined: list[Step] = []
+    for source, target in steps:
+        source = slice(source.start - begin, source.stop - begin)
+        if joined and (joined[-1][0].stop, joined[-1][1].stop) == (source.start, target.start):
+            before = joined.pop()
+            source, target = (
+                slice(before[0].start, source.stop),
+                slice(before[1].start, target.stop),
+            )
+        joined.append((source, target))
+    return joined
 
 
 def _add_up(parts: list[tuple[list[Step], Tensor]], length: int, dim: int) -> Tensor:
     """Sums of slices along one axis; the first part's steps fill all of it."""
-    shape = list(parts[0][1].shape)
+    first = parts[0][1]
+    shape = list(first.shape)
     shape[dim] = length
     layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
-    total = torch.empty(
-        shape, dtype=parts[0][1].dtype, device=parts[0][1].device, memory_format=layout
-    )
+    total = torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=layout)
     for number, (steps, values) in enumerate(parts):
         for source, target in steps:
             into = total.narrow(dim, target.start, target.stop - target.start)

@@ -1,0 +1,133 @@
+"""A tile's logits from shared convolutions are those of its patches."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from st_ray.learn.backbones import backbones, build_backbone
+from st_ray.learn.backbones.windows import Axis, Windows
+from st_ray.learn.dense import dense_logits, offers_dense
+
+CLASSES = 5
+DENSE = ["cnn3d", "hybridsn", "resnet2d", "ssftt", "ssrn"]
+HEIGHT, WIDTH = 3, 10
+
+
+def settled(name: str, components: int, patch_size: int, **options: int) -> nn.Module:
+    """A model in evaluation mode, with normalisation that changes what passes through it."""
+    torch.manual_seed(0)
+    model = build_backbone(
+        name, components=components, patch_size=patch_size, classes=CLASSES, **options
+    )
+    for module in model.modules():
+        if isinstance(module, nn.BatchNorm2d | nn.BatchNorm3d):
+            for tensor in (module.weight.data, module.bias.data, module.running_mean):
+                assert tensor is not None
+                tensor.normal_()
+            assert module.running_var is not None
+            module.running_var.uniform_(0.5, 2.0)
+    return model.eval()
+
+
+def tile_of(components: int, patch_size: int, height: int = HEIGHT, width: int = WIDTH) -> Tensor:
+    generator = torch.Generator().manual_seed(1)
+    edge = patch_size - 1
+    return torch.randn(height + edge, width + edge, components, generator=generator)
+
+
+@torch.no_grad()
+def by_patch(model: nn.Module, tile: Tensor, patch_size: int) -> Tensor:
+    """Logits of every pixel's own patch."""
+    windows = tile.unfold(0, patch_size, 1).unfold(1, patch_size, 1)
+    logits: Tensor = model(windows.flatten(0, 1).contiguous())
+    return logits
+
+
+def test_the_backbones_that_convolve_in_space_offer_it() -> None:
+    sizes = {"components": 4, "patch_size": 5, "classes": 2}
+    offered = [name for name in backbones() if offers_dense(build_backbone(name, **sizes))]
+    assert offered == DENSE
+
+
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize(
+    ("components", "patch_size"), [(2, 1), (3, 3), (12, 5), (12, 7), (4, 9), (30, 11), (3, 13)]
+)
+def test_dense_is_patch_by_patch(name: str, components: int, patch_size: int) -> None:
+    model = settled(name, components, patch_size).double()
+    tile = tile_of(components, patch_size).double()
+    patches = by_patch(model, tile, patch_size)
+    assert patches.std(dim=0).min() > 0  # the pixels differ
+    dense = dense_logits(model, tile, patch_size)
+    torch.testing.assert_close(dense, patches, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", DENSE)
+@pytest.mark.parametrize("patch_size", [5, 11])
+def test_in_single_precision_the_classes_are_the_same_too(name: str, patch_size: int) -> None:
+    model, tile = settled(name, 12, patch_size), tile_of(12, patch_size)
+    patches, dense = by_patch(model, tile, patch_size), dense_logits(model, tile, patch_size)
+    torch.testing.assert_close(dense, patches, rtol=1e-4, atol=1e-4)
+    best = patches.topk(2).values
+    clear = best[:, 0] - best[:, 1] > 1e-4
+    assert clear.sum() > 0.9 * HEIGHT * WIDTH
+    assert torch.equal(dense.argmax(1)[clear], patches.argmax(1)[clear])
+
+
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [
+        ("resnet2d", {"width": 6, "blocks": 3}),
+        ("ssftt", {"dim": 16, "tokens": 2, "depth": 2}),
+        ("ssrn", {"width": 5}),
+    ],
+)
+def test_other_options_are_dense_too(name: str, options: dict[str, int]) -> None:
+    model, tile = settled(name, 5, 7, **options).double(), tile_of(5, 7).double()
+    torch.testing.assert_close(dense_logits(model, tile, 7), by_patch(model, tile, 7))
+
+
+@pytest.mark.parametrize("name", ["resnet2d", "ssftt"])
+def test_a_tile_of_several_blocks_is_put_together_in_order(name: str) -> None:
+    model, tile = settled(name, 3, 3).double(), tile_of(3, 3, height=19, width=70).double()
+    torch.testing.assert_close(dense_logits(model, tile, 3), by_patch(model, tile, 3))
+
+
+def test_a_view_of_a_larger_tile_will_do() -> None:
+    model, tile = settled("resnet2d", 4, 5).double(), tile_of(9, 5, height=8).double()
+    part = tile[3:, 2:, :4]
+    torch.testing.assert_close(dense_logits(model, part, 5), by_patch(model, part, 5))
+
+
+def test_a_model_in_training_mode_is_evaluated_as_a_trained_one() -> None:
+    model, tile = settled("hybridsn", 4, 5), tile_of(4, 5)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    dense = dense_logits(model.train(), tile, 5)
+    assert torch.equal(dense, dense_logits(model.eval(), tile, 5))
+    assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
+
+
+def test_a_model_of_the_users_is_not_dense() -> None:
+    model = nn.Sequential(nn.Flatten(), nn.Linear(36, 2))
+    assert not offers_dense(model)
+    with pytest.raises(TypeError, match="Sequential has no method over_windows"):
+        dense_logits(model, tile_of(4, 3), 3)
+
+
+def test_a_layer_without_a_rule_is_not_passed_over() -> None:
+    with pytest.raises(TypeError, match="no rule for AvgPool2d over windows"):
+        Windows.of(tile_of(3, 3).permute(2, 0, 1)[None], 3).through(nn.AvgPool2d(3))
+
+
+def test_every_padded_layer_adds_one_kind_of_position_on_each_side() -> None:
+    axis = Axis(8, ((0, 10),))
+    for number in range(1, 6):
+        axis, _ = axis.convolved(3, padding=1)
+        assert len(axis.kinds) == 2 * number + 1
+        assert axis.side == 11
+    axis, _ = axis.convolved(3, padding=1)
+    assert axis.kinds == tuple((position, position) for position in range(11))
+    narrower, _ = axis.convolved(3, padding=0)
+    assert narrower.side == 9
