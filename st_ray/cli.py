@@ -17,6 +17,7 @@ from st_ray.ahead import plan
 from st_ray.bench.command import bench
 from st_ray.errors import StRayError
 from st_ray.inference.command import predict
+from st_ray.inference.export import export
 from st_ray.lists import backbones, curricula, scenes, screen
 from st_ray.options import Assignments, Config, Verbose, option, settle_spec
 from st_ray.search.command import search
@@ -255,7 +256,7 @@ def prepare(
     )
 
 
-for command in (predict, search, plan, scenes, backbones, curricula):
+for command in (predict, export, search, plan, scenes, backbones, curricula):
     app.command()(command)
 
 

@@ -33,6 +33,14 @@ def offers_dense(model: nn.Module) -> bool:
     return isinstance(model, Dense)
 
 
+def dense_pays(model: nn.Module, patch_size: int) -> bool:
+    """Whether a model is faster densely than patch by patch.
+
+    A model that is not for small patches says from which size on it is, ``dense_from``.
+    """
+    return offers_dense(model) and patch_size >= int(getattr(model, "dense_from", 3))
+
+
 @torch.inference_mode()
 def dense_logits(model: nn.Module, values_EEK: Tensor, patch_size: int) -> Tensor:
     """Logits of every pixel of a tile's core.

@@ -16,11 +16,14 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from st_ray.learn.dense import dense_logits, dense_pays
 from st_ray.learn.loop import PatchSource
 from st_ray.spectral.patches import Samples
 
 # Patches at a time. More do not make a CPU's or a GPU's forward pass faster, and hold more memory.
 _BATCH = {"cpu": 512, "cuda": 4096}
+# Share of a tile's pixels from which on it is evaluated densely, which takes all of them.
+_DENSE_SHARE = 0.5
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ def tile_logits(
     *,
     patch_size: int,
     watch: Stopwatch,
+    dense: bool = True,
 ) -> Tensor:
     """Logits of the wanted pixels of a tile's core.
 
@@ -73,10 +77,17 @@ def tile_logits(
         wanted_hw: Which pixels of the core are scored.
         patch_size: S.
         watch: Times the forward passes.
+        dense: Whether what neighbouring patches share may be computed once, where that is faster
+            (see `st_ray.learn.dense`); else every patch is evaluated by itself.
 
     Returns:
         (n, C), the wanted pixels row by row, on the device of the values.
     """
+    if dense and wanted_hw.mean() >= _DENSE_SHARE and dense_pays(model, patch_size):
+        height, width = (side + patch_size - 1 for side in wanted_hw.shape)
+        with watch.running(values_EEK.device):
+            logits = dense_logits(model, values_EEK[:height, :width], patch_size)
+        return logits[torch.from_numpy(wanted_hw.ravel()).to(logits.device)]
     rows_n, cols_n = np.nonzero(wanted_hw)
     everyone = Samples(
         centres_N2=np.stack([rows_n, cols_n], axis=1), targets_N=np.zeros(len(rows_n), np.int64)

@@ -100,6 +100,11 @@ class SpectralBasis:
         common = float(self.variances_K.max(initial=1e-300)) ** (self.whitening - 0.5)
         return np.where(alive, powers * common, 0.0)
 
+    @property
+    def weights_KB(self) -> Float:
+        """What a spectrum less the mean is multiplied by: the axes, scaled."""
+        return self.axes_KB * self.scale_K[:, None]
+
     def project(
         self, pixels: NDArray[np.floating], components: int | None = None
     ) -> NDArray[np.float32]:
@@ -112,12 +117,11 @@ class SpectralBasis:
         Returns:
             float32 (..., k).
         """
-        weights_BK = (self.axes_KB * self.scale_K[:, None])[:components].T
         centred = np.asarray(pixels, dtype=np.float32) - self.mean_B.astype(np.float32)
         invalid = ~np.isfinite(centred).all(axis=-1)
         if invalid.any():
             centred[invalid] = 0.0
-        projected: NDArray[np.float32] = centred @ weights_BK.astype(np.float32)
+        projected: NDArray[np.float32] = centred @ self.weights_KB[:components].T.astype(np.float32)
         return projected
 
     def save(self, path: Path) -> None:

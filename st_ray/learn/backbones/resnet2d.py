@@ -42,6 +42,7 @@ class ResNet2d(nn.Module):
     """
 
     channels_last = True
+    dense_from = 9  # every layer is padded: in a small patch no two positions share their values
 
     def __init__(
         self, components: int, classes: int, width: int, blocks: int, dropout: float
