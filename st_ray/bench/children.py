@@ -8,6 +8,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -70,22 +71,40 @@ def watch_run(spec: RunSpec, timeout: float) -> Watched:
         run, told = Path(place) / "spec.toml", Path(place) / "events.json"
         save_spec(replace(spec, out=str(Path(place) / "run")), run)
         asked = time.time()
-        command = [sys.executable, "-c", _CHILD, str(run), str(told)]
-        with subprocess.Popen(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
-        ) as child:
-            memory = _Memory(child.pid)
-            try:
-                _, said = child.communicate(timeout=timeout)
-            except subprocess.TimeoutExpired:
-                child.kill()
-                raise TrainingError(f"a run took longer than {timeout:.0f} s") from None
-            finally:
-                peak = memory.stop()
-        if child.returncode:
-            lines = said.strip().splitlines() or ["no message"]
-            raise TrainingError(f"a run failed: {lines[-1]}")
+        peak = watch_code(_CHILD, [str(run), str(told)], timeout)
         return Watched(asked=asked, events=json.loads(told.read_text()), peak_bytes=peak)
+
+
+def watch_code(code: str, words: Sequence[str], timeout: float) -> int:
+    """Run some code in a new interpreter; its output is thrown away.
+
+    Args:
+        code: What to run.
+        words: Its `sys.argv`, from 1 on.
+        timeout: Seconds that it may take.
+
+    Returns:
+        Most resident memory, as `Watched.peak_bytes`.
+
+    Raises:
+        TrainingError: It failed, or took too long.
+    """
+    command = [sys.executable, "-c", code, *words]
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+    ) as child:
+        memory = _Memory(child.pid)
+        try:
+            _, said = child.communicate(timeout=timeout)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            raise TrainingError(f"a run took longer than {timeout:.0f} s") from None
+        finally:
+            peak = memory.stop()
+    if child.returncode:
+        lines = said.strip().splitlines() or ["no message"]
+        raise TrainingError(f"a run failed: {lines[-1]}")
+    return peak
 
 
 class _Memory:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from st_ray.bench.dataplane import patches, pca, scale, tax
+from st_ray.bench.dataplane import inference, patches, pca, scale, tax
 from st_ray.options import option
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ bench = typer.Typer(
 )
 
 
-for command in (pca, patches, tax, scale):
+for command in (pca, patches, tax, scale, inference):
     bench.command()(command)
 
 

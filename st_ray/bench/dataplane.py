@@ -156,6 +156,51 @@ def scale(
     _write(with_ratios(table), out, lambda path: save_scale(table["rows"], path))
 
 
+def inference(
+    gigabytes: Annotated[float, typer.Option(help="Size of the scene on disk.")] = 0.1,
+    bands: Annotated[int, typer.Option(help="Values of a pixel, two bytes each.")] = 200,
+    backbone: Annotated[str, typer.Option(help="A registered backbone, which maps it.")] = "ssftt",
+    components: Annotated[int, typer.Option(help="Of a patch.")] = 60,
+    patch_size: Annotated[int, typer.Option(help="Pixels on a side, odd.")] = 11,
+    workers: Annotated[int, typer.Option(help="Ray workers; 0: without Ray.")] = 0,
+    threads: Annotated[int, typer.Option(help="CPU threads of a worker; 0: all.")] = 0,
+    rounds: Annotated[int, typer.Option(help="Times that all are measured, in turn.")] = 3,
+    folder: Annotated[
+        str, typer.Option(help="Where the scene is made, and removed again.")
+    ] = "runs/bench/scenes",
+    seed: Annotated[int, typer.Option(help="Of the scene and the network's weights.")] = 0,
+    out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = (
+        "runs/bench/inference.json"
+    ),
+) -> None:
+    """A scene's map: memory, rate, the cost beside the network, what dense evaluation saves."""
+    from st_ray.bench.inference import bench_inference
+    from st_ray.bench.made import InferenceSpec, make_network
+    from st_ray.engine import usable_cores
+
+    _within("--bands", bands, 2)
+    _within("--components", components, 1, bands)
+    _within("--workers", workers, 0)
+    _within("--threads", threads, 0)
+    _within("--rounds", rounds, 1)
+    _within("--seed", seed, 0)
+    _numbers("--gigabytes", str(gigabytes))
+    spec = InferenceSpec(
+        gigabytes=gigabytes,
+        bands=bands,
+        backbone=backbone,
+        components=components,
+        patch_size=patch_size,
+        workers=workers,
+        threads=threads or len(usable_cores()),
+        rounds=rounds,
+        seed=seed,
+    )
+    make_network(backbone, spec)  # an unknown one is told before anything runs
+    _ready(out)
+    _write(bench_inference(spec, folder=Path(folder), say=_say), out)
+
+
 def _numbers(option: str, text: str) -> list[float]:
     """Positive numbers with commas.
 
@@ -235,6 +280,8 @@ def _write(table: Mapping[str, Any], out: str, draw: Callable[[Path], None] | No
 
 # What the last lines on the screen tell of a benchmark's figures.
 _HEADLINES = (
+    *("machinery_overhead", "machinery_overhead_dense", "dense_speedup"),
+    *("megapixels_per_second", "peak_rss_gigabytes"),
     *("speedup_vs_incremental_pca", "speedup_vs_pca_float64", "variance_error", "subspace_sine"),
     *("share_of_gemm_rate", "speedup_vs_dataloader", "share_of_memcpy_rate"),
     *("store_bytes_per_labelled_pixel", "max_gather_share", "steady_state_overhead"),

@@ -61,20 +61,10 @@ def bench_scale(
         SpecError: The disk has no room for the largest scene.
         TrainingError: A run failed.
     """
-    with writing(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    least = 2 * bands * _LEAST_SIDE**2 / _GB
-    if min(gigabytes) < least:
-        raise SpecError(f"--gigabytes {min(gigabytes):g}: expected at least {least:.2g}")
-    room = shutil.disk_usage(folder).free - _MARGIN
-    if max(gigabytes) * _GB > room:
-        raise SpecError(
-            f"--gigabytes {max(gigabytes):g}: {folder} has room for {room / _GB:.1f} GB; use "
-            "another --folder or a smaller scene"
-        )
+    check_room(gigabytes, bands, folder)
     rows = []
     for size in sorted(gigabytes):
-        side = math.isqrt(int(size * _GB / (2 * bands)))
+        side = side_of(size, bands)
         labelled = min(0.5, _LABELLED / side**2)
         scene = SyntheticSpec(height=side, width=side, bands=bands, labelled=labelled, seed=seed)
         with writing(folder), tempfile.TemporaryDirectory(prefix="scene-", dir=folder) as place:
@@ -95,6 +85,31 @@ def bench_scale(
             f"{row['peak_rss_gigabytes']:.2f} GB of memory"
         )
     return {"rows": rows, "bands": bands, "workers": workers, "threads": threads, "seed": seed}
+
+
+def check_room(gigabytes: Sequence[float], bands: int, folder: Path) -> None:
+    """Make the folder of the scenes, and see that each of them fits there and is not too small.
+
+    Raises:
+        OutputError: The folder cannot be made.
+        SpecError: A scene has too few pixels, or does not fit.
+    """
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    least = 2 * bands * _LEAST_SIDE**2 / _GB
+    if min(gigabytes) < least:
+        raise SpecError(f"--gigabytes {min(gigabytes):g}: expected at least {least:.2g}")
+    room = shutil.disk_usage(folder).free - _MARGIN
+    if max(gigabytes) * _GB > room:
+        raise SpecError(
+            f"--gigabytes {max(gigabytes):g}: {folder} has room for {room / _GB:.1f} GB; use "
+            "another --folder or a smaller scene"
+        )
+
+
+def side_of(gigabytes: float, bands: int) -> int:
+    """Pixels on a side of a square scene of so many bands of two bytes."""
+    return math.isqrt(int(gigabytes * _GB / (2 * bands)))
 
 
 def _spec(cube: Path, labels: Path, workers: int, threads: int) -> RunSpec:

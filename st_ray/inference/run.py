@@ -168,6 +168,7 @@ class _Mapping:
             device=engine.device,
             probability=spec.probability,
             confidence=spec.confidence,
+            dense=spec.dense,
         )
         self._tell(before)
         for part in engine.stream_tiles(work, left) if left else ():

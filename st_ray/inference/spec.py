@@ -28,6 +28,8 @@ class PredictSpec:
         overwrite: Whether a map that is there gives way.
         backbone: "package.module:function" of a model that is none of st_ray's, to allow it.
         side: Of a tile, pixels.
+        dense: Whether what neighbouring patches share may be computed once (see
+            `st_ray.learn.dense`).
         cluster: Where to work: ``workers`` are processes that predict.
     """
 
@@ -39,6 +41,7 @@ class PredictSpec:
     overwrite: bool = False
     backbone: str | None = None
     side: int = SIDE
+    dense: bool = True
     cluster: ClusterSpec = field(default_factory=ClusterSpec)
 
     def __post_init__(self) -> None:

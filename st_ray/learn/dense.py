@@ -36,9 +36,10 @@ def offers_dense(model: nn.Module) -> bool:
 def dense_pays(model: nn.Module, patch_size: int) -> bool:
     """Whether a model is faster densely than patch by patch.
 
-    A model that is not for small patches says from which size on it is, ``dense_from``.
+    On patches of 3 x 3 pixels none is by much. A model that needs larger ones says so in an
+    attribute ``dense_from``.
     """
-    return offers_dense(model) and patch_size >= int(getattr(model, "dense_from", 3))
+    return offers_dense(model) and patch_size >= int(getattr(model, "dense_from", 5))
 
 
 @torch.inference_mode()

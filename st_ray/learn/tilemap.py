@@ -44,6 +44,7 @@ class PredictTiles:
         device: "cpu" or "cuda".
         probability: Whether the softmax of every class is wanted.
         confidence: Whether the largest of them is.
+        dense: See `tile_logits`.
     """
 
     cube: Cube
@@ -54,6 +55,7 @@ class PredictTiles:
     device: str
     probability: bool = False
     confidence: bool = False
+    dense: bool = True
 
     @property
     def patch_size(self) -> int:
@@ -122,6 +124,7 @@ class PredictTiles:
                 valid_hw,
                 patch_size=self.patch_size,
                 watch=watch,
+                dense=self.dense,
             )
             classes_hw[valid_hw] = ids[logits_nC.argmax(1).cpu().numpy()]
             if self.probability or self.confidence:

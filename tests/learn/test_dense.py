@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from st_ray.learn.backbones import backbones, build_backbone
 from st_ray.learn.backbones.windows import Axis, Windows
-from st_ray.learn.dense import dense_logits, offers_dense
+from st_ray.learn.dense import dense_logits, dense_pays, offers_dense
+from st_ray.learn.scoring import Stopwatch, tile_logits
 
 CLASSES = 5
 DENSE = ["cnn3d", "hybridsn", "resnet2d", "ssftt", "ssrn"]
@@ -131,3 +133,50 @@ def test_every_padded_layer_adds_one_kind_of_position_on_each_side() -> None:
     assert axis.kinds == tuple((position, position) for position in range(11))
     narrower, _ = axis.convolved(3, padding=0)
     assert narrower.side == 9
+
+
+def test_small_patches_of_padded_networks_are_faster_one_by_one() -> None:
+    pays = {
+        name: [size for size in (3, 5, 7, 9, 11) if dense_pays(settled(name, 2, size), size)]
+        for name in ("resnet2d", "hybridsn", "ssftt", "vit")
+    }
+    expected = {"resnet2d": [9, 11], "hybridsn": [7, 9, 11], "ssftt": [5, 7, 9, 11], "vit": []}
+    assert pays == expected
+
+
+class Counting(nn.Module):
+    """A model that offers dense evaluation, and counts how often it is taken at it."""
+
+    dense_from = 5
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = {"patches": 0, "dense": 0}
+
+    def forward(self, patches: Tensor) -> Tensor:
+        self.calls["patches"] += 1
+        middle = patches.shape[-1] // 2
+        return patches[:, :, middle, middle]
+
+    def over_windows(self, windows: Windows) -> Tensor:
+        self.calls["dense"] += 1
+        edge = windows.rows.side // 2
+        return windows.features[0, :, edge:-edge, edge:-edge].flatten(1).T
+
+
+@pytest.mark.parametrize(
+    ("patch_size", "share", "asked", "expected"),
+    [(5, 1.0, True, "dense"), (5, 1.0, False, "patches"), (3, 1.0, True, "patches")]
+    + [(5, 0.6, True, "dense"), (5, 0.3, True, "patches")],
+)
+def test_a_tile_is_evaluated_densely_where_that_pays(
+    patch_size: int, share: float, asked: bool, expected: str
+) -> None:
+    model, tile = Counting(), tile_of(CLASSES, patch_size + 2)  # a margin wider than needed
+    edge = patch_size // 2
+    wanted = np.arange(HEIGHT * WIDTH).reshape(HEIGHT, WIDTH) % 10 < 10 * share
+    sizes = {"patch_size": patch_size, "watch": Stopwatch(), "dense": asked}
+    logits = tile_logits(model, tile, wanted, **sizes)
+    core = tile[edge : edge + HEIGHT, edge : edge + WIDTH]
+    assert torch.equal(logits, core[torch.from_numpy(wanted)])
+    assert [name for name, calls in model.calls.items() if calls] == [expected]

@@ -27,6 +27,8 @@ class HybridSN(nn.Module):
     the patch.
     """
 
+    dense_from = 7  # the layers of smaller patches are padded, all but the first
+
     def __init__(self, components: int, patch_size: int, classes: int, dropout: float) -> None:
         super().__init__()
         volume: list[nn.Module] = []
