@@ -170,7 +170,7 @@ def network_alone(task: PredictSpec) -> float:
     for tile in plan_tiles(cube.shape, TileSpec(side=task.side)):
         values_EEB = read_padded(cube, tile, task.side, halo)
         core = values_EEB[halo : halo + tile.height, halo : halo + tile.width]
-        valid_hw = np.isfinite(core).all(axis=2)
+        valid_hw: NDArray[np.bool_] = np.asarray(np.isfinite(core).all(axis=2))
         tile_logits(
             model,
             torch.from_numpy(basis.project(values_EEB, card.components)),

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from st_ray.learn.backbones import backbones, build_backbone
-from st_ray.learn.backbones.windows import Axis, Windows
+from st_ray.learn.backbones.axis import Axis
+from st_ray.learn.backbones.windows import Windows
 from st_ray.learn.dense import dense_logits, dense_pays, offers_dense
 from st_ray.learn.scoring import Stopwatch, tile_logits
 
@@ -166,8 +167,13 @@ class Counting(nn.Module):
 
 @pytest.mark.parametrize(
     ("patch_size", "share", "asked", "expected"),
-    [(5, 1.0, True, "dense"), (5, 1.0, False, "patches"), (3, 1.0, True, "patches")]
-    + [(5, 0.6, True, "dense"), (5, 0.3, True, "patches")],
+    [
+        (5, 1.0, True, "dense"),
+        (5, 1.0, False, "patches"),
+        (3, 1.0, True, "patches"),
+        (5, 0.6, True, "dense"),
+        (5, 0.3, True, "patches"),
+    ],
 )
 def test_a_tile_is_evaluated_densely_where_that_pays(
     patch_size: int, share: float, asked: bool, expected: str

@@ -18,9 +18,8 @@ kinds, S window side, K components, C classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from itertools import groupby
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -28,10 +27,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
+from st_ray.learn.backbones.axis import Axis, add_up, join, places, take, window_sum
 from st_ray.learn.backbones.layers import SpectralConv3d
-
-# From the slice of a layer's input to the slice of its output that it is added to.
-Step = tuple[slice, slice]
 
 
 @runtime_checkable
@@ -40,89 +37,6 @@ class OverWindows(Protocol):
 
     def over_windows(self, windows: Windows) -> Windows:
         """What ``forward`` does to patches, for all windows."""
-
-
-@dataclass(frozen=True, slots=True)
-class Axis:
-    """The positions of windows along one axis, by what they share.
-
-    Attributes:
-        count: Windows side by side, each one pixel further than the one before.
-        kinds: First and last position of each run that shares one row of values, in order; they
-            cover positions 0 to S - 1. A kind of r positions holds ``count + r - 1`` values:
-            position p of window w is value ``w + p - first``.
-    """
-
-    count: int
-    kinds: tuple[tuple[int, int], ...]
-
-    @property
-    def side(self) -> int:
-        """Positions S of a window."""
-        return self.kinds[-1][1] + 1
-
-    @property
-    def shared(self) -> bool:
-        """Whether all positions share one row: neighbours are windows of it."""
-        return len(self.kinds) == 1
-
-    @property
-    def length(self) -> int:
-        """Values of all kinds together."""
-        return sum(self.count + last - first for first, last in self.kinds)
-
-    def starts(self) -> Iterator[int]:
-        """Where the values of each position begin; there are `count` of them."""
-        begin = 0
-        for first, last in self.kinds:
-            yield from range(begin, begin + last - first + 1)
-            begin += self.count + last - first
-
-    def convolved(self, taps: int, padding: int) -> tuple[Axis, list[list[Step]]]:
-        """The axis of a convolution's output, and for each tap what it adds to what.
-
-        Args:
-            taps: Length of the kernel.
-            padding: Zeros at each end of a window.
-        """
-        kind_of = [index for index, (a, b) in enumerate(self.kinds) for _ in range(a, b + 1)]
-
-        def seen(position: int) -> tuple[int | None, ...]:
-            inside = (position + tap - padding for tap in range(taps))
-            return tuple(kind_of[p] if 0 <= p < self.side else None for p in inside)
-
-        runs = [list(run) for _, run in groupby(range(self.side + 2 * padding - taps + 1), seen)]
-        after = Axis(self.count, tuple((run[0], run[-1]) for run in runs))
-        return after, [self._steps(after, tap - padding) for tap in range(taps)]
-
-    def refined(self, finer: Axis) -> list[Step]:
-        """From these values to those of an axis whose kinds are parts of these."""
-        return self._steps(finer, 0)
-
-    def cut(self, most: int) -> Iterator[tuple[Axis, list[slice]]]:
-        """This axis by blocks of windows, and where the values of each block are."""
-        for begin in range(0, self.count, most):
-            part = Axis(min(most, self.count - begin), self.kinds)
-            starts = list(self.starts())
-            yield (
-                part,
-                [
-                    slice(starts[first] + begin, starts[first] + begin + part.count + last - first)
-                    for first, last in self.kinds
-                ],
-            )
-
-    def _steps(self, after: Axis, shift: int) -> list[Step]:
-        """From each position to the one that lies `shift` before it, where both are."""
-        begins, steps, into = list(self.starts()), [], 0
-        for first, last in after.kinds:
-            width = self.count + last - first
-            if first + shift >= 0 and last + shift < self.side:
-                begin = begins[first + shift]
-                source, target = slice(begin, begin + width), slice(into, into + width)
-                steps.append((source, target))
-            into += width
-        return steps
 
 
 @dataclass(frozen=True, slots=True)
@@ -196,30 +110,30 @@ class Windows:
             row = weight[..., tap, :].movedim(-1, 0)[order].flatten(0, 1)
             begin, end = down[tap][0][0].start, down[tap][-1][0].stop
             products = _apply(conv, volume.narrow(-2, begin, end - begin), row)
-            lines.append((_join(down[tap], begin), products))
-        by_tap = _add_up(lines, rows.length, dim=-2).split(conv.out_channels, dim=1)
-        joined = [_join(across[tap]) for tap in order]
-        out = _add_up(list(zip(joined, by_tap, strict=True)), cols.length, dim=-1)
+            lines.append((join(down[tap], begin), products))
+        by_tap = add_up(lines, rows.length, dim=-2).split(conv.out_channels, dim=1)
+        joined = [join(across[tap]) for tap in order]
+        out = add_up(list(zip(joined, by_tap, strict=True)), cols.length, dim=-1)
         return Windows(out.add_(bias), rows, cols)
 
     def plus(self, finer: Windows) -> Windows:
         """The sum with what layers, each with padding, have made of these windows."""
-        lines = _add_up(
-            [(_join(self.rows.refined(finer.rows)), self.features)], finer.rows.length, dim=-2
+        lines = add_up(
+            [(join(self.rows.refined(finer.rows)), self.features)], finer.rows.length, dim=-2
         )
-        total = _add_up([(_join(self.cols.refined(finer.cols)), lines)], finer.cols.length, dim=-1)
+        total = add_up([(join(self.cols.refined(finer.cols)), lines)], finer.cols.length, dim=-1)
         return replace(finer, features=total.add_(finer.features))
 
     def mean(self) -> Tensor:
         """The mean over each window's pixels: (N, F), or (N, F, L)."""
-        lines = _total(self.features, self.rows, dim=-2)
-        total = _total(lines, self.cols, dim=-1) / (self.rows.side * self.cols.side)
+        lines = window_sum(self.features, self.rows, dim=-2)
+        total = window_sum(lines, self.cols, dim=-1) / (self.rows.side * self.cols.side)
         return total[0].flatten(-2).movedim(-1, 0)
 
     def pixels(self) -> Tensor:
         """Each window's pixels, row by row: (N, S*S, F)."""
-        down = _places(self.rows)[:, None, :, None]
-        across = _places(self.cols)[None, :, None, :]
+        down = places(self.rows)[:, None, :, None]
+        across = places(self.cols)[None, :, None, :]
         index = (down * self.cols.length + across).flatten().to(self.features.device)
         values = self.features[0].flatten(1).T.contiguous().index_select(0, index)
         return values.view(self.rows.count * self.cols.count, -1, values.shape[1])
@@ -238,7 +152,7 @@ class Windows:
         for rows, down in self.rows.cut(side):
             strip = []
             for cols, across in self.cols.cut(side):
-                part = _take(_take(self.features, down, dim=-2), across, dim=-1)
+                part = take(take(self.features, down, dim=-2), across, dim=-1)
                 logits = function(Windows(part, rows, cols))
                 strip.append(logits.view(rows.count, cols.count, -1))
             strips.append(torch.cat(strip, dim=1).flatten(0, 1))
@@ -266,60 +180,12 @@ def _apply(conv: nn.Conv2d | nn.Conv3d, features: Tensor, weight: Tensor) -> Ten
 def _folded(conv: nn.Conv2d | nn.Conv3d, norm: nn.Module | None) -> tuple[Tensor, Tensor]:
     """Weight and bias of a convolution with the normalisation after it."""
     weight, bias = conv.weight, conv.bias
-    if norm is not None:
+    if isinstance(norm, _NORMS):
+        assert norm.running_mean is not None
+        assert norm.running_var is not None
         weight, bias = fuse_conv_bn_weights(
             weight, bias, norm.running_mean, norm.running_var, norm.eps, norm.weight, norm.bias
         )
     if bias is None:
         bias = weight.new_zeros(len(weight))
     return weight, bias.view(-1, *(1,) * (weight.ndim - 2))
-
-
-def _join(steps: list[Step], begin: int = 0) -> list[Step]:
-    """The same with neighbours made one, from values that begin there."""
-    joined: list[Step] = []
-    for source, target in steps:
-        source = slice(source.start - begin, source.stop - begin)
-        if joined and (joined[-1][0].stop, joined[-1][1].stop) == (source.start, target.start):
-            before = joined.pop()
-            source, target = (
-                slice(before[0].start, source.stop),
-                slice(before[1].start, target.stop),
-            )
-        joined.append((source, target))
-    return joined
-
-
-def _add_up(parts: list[tuple[list[Step], Tensor]], length: int, dim: int) -> Tensor:
-    """Sums of slices along one axis; the first part's steps fill all of it."""
-    first = parts[0][1]
-    shape = list(first.shape)
-    shape[dim] = length
-    layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
-    total = torch.empty(shape, dtype=first.dtype, device=first.device, memory_format=layout)
-    for number, (steps, values) in enumerate(parts):
-        for source, target in steps:
-            into = total.narrow(dim, target.start, target.stop - target.start)
-            what = values.narrow(dim, source.start, source.stop - source.start)
-            into.add_(what) if number else into.copy_(what)
-    return total
-
-
-def _take(values: Tensor, slices: list[slice], dim: int) -> Tensor:
-    """Some slices along one axis, one after another; a single one is not copied."""
-    parts = [values.narrow(dim, part.start, part.stop - part.start) for part in slices]
-    return parts[0] if len(parts) == 1 else torch.cat(parts, dim)
-
-
-def _total(values: Tensor, axis: Axis, dim: int) -> Tensor:
-    """The sum over the positions of each window along one axis."""
-    starts = list(axis.starts())
-    total = values.narrow(dim, starts[0], axis.count).clone()
-    for start in starts[1:]:
-        total += values.narrow(dim, start, axis.count)
-    return total
-
-
-def _places(axis: Axis) -> Tensor:
-    """Where each window's positions are, (count, S)."""
-    return torch.arange(axis.count)[:, None] + torch.tensor(list(axis.starts()))
