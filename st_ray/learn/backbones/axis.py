@@ -99,18 +99,15 @@ class Axis:
         return steps
 
 
-def join(steps: list[Step], begin: int = 0) -> list[Step]:
-    """The same with neighbours made one, from values that begin there."""
+def join(steps: list[Step]) -> list[Step]:
+    """The same with neighbours made one."""
     joined: list[Step] = []
     for source, target in steps:
-        source = slice(source.start - begin, source.stop - begin)
         if joined and (joined[-1][0].stop, joined[-1][1].stop) == (source.start, target.start):
-            before = joined.pop()
-            source, target = (
-                slice(before[0].start, source.stop),
-                slice(before[1].start, target.stop),
-            )
-        joined.append((source, target))
+            before, onto = joined.pop()
+            joined.append((slice(before.start, source.stop), slice(onto.start, target.stop)))
+        else:
+            joined.append((source, target))
     return joined
 
 

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
-from st_ray.learn.backbones.axis import Axis, add_up, join, places, take, window_sum
+from st_ray.learn.backbones.axis import Axis, Step, add_up, join, places, take, window_sum
 from st_ray.learn.backbones.layers import SpectralConv3d
 
 
@@ -104,14 +104,14 @@ class Windows:
         weight, bias = _folded(conv, norm)
         # First the tap that every position sees, then those that see something.
         order = sorted((tap for tap in range(taps) if down[tap]), key=lambda tap: tap != padding)
-        lines = []
-        for tap in order:
-            # The taps of one row of the kernel are channels of their own: one product for all.
-            row = weight[..., tap, :].movedim(-1, 0)[order].flatten(0, 1)
-            begin, end = down[tap][0][0].start, down[tap][-1][0].stop
-            products = _apply(conv, volume.narrow(-2, begin, end - begin), row)
-            lines.append((join(down[tap], begin), products))
-        by_tap = add_up(lines, rows.length, dim=-2).split(conv.out_channels, dim=1)
+        # The taps of one row of the kernel are channels of their own: one product for all.
+        weights = [weight[..., tap, :].movedim(-1, 0)[order].flatten(0, 1) for tap in order]
+        steps = [join(down[tap]) for tap in order]
+        if isinstance(conv, nn.Conv2d):
+            lines = _rows_2d(volume, weights, steps, rows.length)
+        else:
+            lines = _rows_3d(volume, weights, steps, rows.length, conv.stride[0])
+        by_tap = lines.split(conv.out_channels, dim=1)
         joined = [join(across[tap]) for tap in order]
         out = add_up(list(zip(joined, by_tap, strict=True)), cols.length, dim=-1)
         return Windows(out.add_(bias), rows, cols)
@@ -168,13 +168,33 @@ def _padding(layer: nn.Conv2d | SpectralConv3d) -> int:
     return layer.padding if isinstance(layer, SpectralConv3d) else int(layer.padding[0])
 
 
-def _apply(conv: nn.Conv2d | nn.Conv3d, features: Tensor, weight: Tensor) -> Tensor:
-    """A convolution of single pixels: weight (F', F) or (F', F, spectral kernel)."""
-    if isinstance(conv, nn.Conv2d):
-        pixels = features[0].movedim(0, -1)  # one product: for a batch of them torch is slower
-        values = pixels.reshape(-1, pixels.shape[2]) @ weight.T
-        return values.view(*pixels.shape[:2], -1).movedim(-1, 0)[None]
-    return F.conv3d(features, weight[..., None, None], stride=conv.stride)
+def _rows_2d(
+    features: Tensor, weights: list[Tensor], steps: list[list[Step]], length: int
+) -> Tensor:
+    """Sums over the rows of a kernel, (1, F, Y, X) -> (1, F', Y', X); weights (F', F) of each.
+
+    Products are added up where they are made: with few channels, moving them takes longer.
+    """
+    pixels_YXF = features[0].movedim(0, -1).contiguous()
+    _, width, channels = pixels_YXF.shape
+    flat = pixels_YXF.view(-1, channels)
+    total = flat.new_empty(length * width, len(weights[0]))
+    for number, (weight, along) in enumerate(zip(weights, steps, strict=True)):
+        for source, target in along:
+            what = flat[source.start * width : source.stop * width]
+            into = total[target.start * width : target.stop * width]
+            torch.addmm(into, what, weight.T, beta=min(number, 1), out=into)
+    return total.view(length, width, -1).movedim(-1, 0)[None]
+
+
+def _rows_3d(
+    features: Tensor, weights: list[Tensor], steps: list[list[Step]], length: int, stride: int
+) -> Tensor:
+    """The same along a spectral axis, (1, F, L, Y, X); weights (F', F, kernel) of each."""
+    products = [
+        F.conv3d(features, weight[..., None, None], stride=(stride, 1, 1)) for weight in weights
+    ]
+    return add_up(list(zip(steps, products, strict=True)), length, dim=-2)
 
 
 def _folded(conv: nn.Conv2d | nn.Conv3d, norm: nn.Module | None) -> tuple[Tensor, Tensor]:
