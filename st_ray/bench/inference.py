@@ -166,7 +166,7 @@ def machinery(spec: InferenceSpec, place: Path, side: int, *, dense: bool, say: 
 def network_alone(task: PredictSpec) -> float:
     """Seconds in the network, one tile after another with nothing beside it."""
     model, basis, card = load_bundle(task.model)
-    cube, watch, halo = open_cube(task.scene), Stopwatch(), card.patch_size // 2
+    (cube, _), watch, halo = open_cube(task.scene), Stopwatch(), card.patch_size // 2
     for tile in plan_tiles(cube.shape, TileSpec(side=task.side)):
         values_EEB = read_padded(cube, tile, task.side, halo)
         core = values_EEB[halo : halo + tile.height, halo : halo + tile.width]

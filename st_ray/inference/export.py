@@ -82,7 +82,7 @@ def scene_spectra(scene: str, card: ModelCard) -> NDArray[np.float32]:
     from st_ray.spectral.scene import SceneSpec, open_cube
     from st_ray.spectral.tiles import Tile, read_padded
 
-    cube, _ = match_scene(open_cube(SceneSpec(name=scene)), card, resample=False)
+    cube, _ = match_scene(open_cube(SceneSpec(name=scene))[0], card, resample=False)
     places = (np.linspace(0, side - 1, min(side, _SEEN), dtype=int) for side in cube.shape[:2])
     rows, cols = (place.tolist() for place in places)
     patches = [
