@@ -1,8 +1,16 @@
 """Dense evaluation: a tile's logits from convolutions that neighbouring patches share.
 
 A model offers it by a method ``over_windows``, from the `Windows` of a tile to their logits, which
-must give what ``forward`` gives of each window as a patch. Any other model is evaluated patch by
-patch.
+must give what ``forward`` gives of each window as a patch. Any other model, a user's own among
+them, is evaluated patch by patch.
+
+It is exact for every backbone that convolves in space: cnn3d, hybridsn, ssftt and ssrn, whose
+convolutions have no padding while the patch is large enough and are shared as a whole, and
+resnet2d, whose every layer is padded. There a position's value depends on how far it is from the
+patch's edge, and of five layers over 11 x 11 pixels the last has no two positions alike: what can
+be shared saves about half of the work, not more. cnn1d reads one pixel, so that patches share
+nothing. In vit and spectralformer attention compares a patch's own tokens, which is nearly all of
+the work; the embedding of vit's pixels could be shared, for two percent of it.
 
 Shape letters: h w pixels of a tile's core, S patch side, K components, C classes.
 """
