@@ -7,7 +7,6 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -237,14 +236,16 @@ def measure_paces(
     """Seconds of a training sample at each (components, patch size): once for a search.
 
     All costs of a search are predicted from these, so that they can be compared whatever else
-    the machine did.
+    the machine did. Each is the least of a few rounds over all sizes: other work, which comes and
+    goes, can only make a step slower, and would make one size look dear beside another.
     """
-    found: dict[tuple[int, int], float] = {}
-    for k, side in sizes:
-        facts: dict[str, Any] = {"kind": "pace", "components": k, "patch_size": side}
-        key = key_of([facts, job.fingerprint, job.train.batch_size, device])
-        row = ledger.get(key)
-        if row is None:
+    facts = {(k, side): {"kind": "pace", "components": k, "patch_size": side} for k, side in sizes}
+    settings = job.fingerprint, job.train.batch_size, device
+    keys = {size: key_of([row, *settings]) for size, row in facts.items()}
+    missing = [size for size in facts if ledger.get(keys[size]) is None]
+    spent: dict[tuple[int, int], list[float]] = {size: [] for size in missing}
+    for _ in range(_PACE_ROUNDS):
+        for k, side in missing:
             seconds = pace.time_sample(
                 job.build,
                 components=k,
@@ -253,6 +254,11 @@ def measure_paces(
                 batch_size=job.train.batch_size,
                 device=device,
             )
-            row = ledger.add(key, {**facts, "seconds": seconds})
-        found[k, side] = float(row["seconds"])
-    return found
+            spent[k, side].append(seconds)
+    for size, rounds in spent.items():
+        ledger.add(keys[size], {**facts[size], "seconds": min(rounds)})
+    rows = {size: ledger.get(key) for size, key in keys.items()}
+    return {size: float(row["seconds"]) for size, row in rows.items() if row is not None}
+
+
+_PACE_ROUNDS = 3
