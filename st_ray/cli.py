@@ -98,7 +98,8 @@ def train(
         str | None,
         typer.Argument(
             help="A registered scene (see `st-ray scenes`) or the path of a cube: .mat, .npy, "
-            ".npz, ENVI, GeoTIFF or another GDAL raster, HDF5, NetCDF, Zarr.",
+            ".npz, ENVI, GeoTIFF or another GDAL raster, HDF5, NetCDF, Zarr; or several: a pattern "
+            "with *, a manifest (.csv, .toml), an array of patches x rows x columns x bands.",
             show_default="indian_pines",
         ),
     ] = None,
@@ -106,7 +107,8 @@ def train(
         str | None,
         option(
             "Class ids, 0 = unlabelled: a raster (.mat, .npy, .tif, .png, ENVI), on other pixels "
-            "too if it has coordinates, or polygons or points (.gpkg, .geojson, .shp, .fgb).",
+            "too if it has coordinates, or polygons or points (.gpkg, .geojson, .shp, .fgb); of "
+            "patches in one array also one each.",
             "the scene's own",
         ),
     ] = None,
@@ -120,14 +122,14 @@ def train(
     split: Annotated[
         str | None,
         option(
-            "random (stratified), disjoint (spatial blocks with a guard band), or a mask file of "
-            "training pixels.",
-            "random",
+            "random (stratified), disjoint (spatial blocks with a guard band), scenes (of several, "
+            "each wholly in one part), or a mask file of training pixels.",
+            "scenes where they have one label each or a manifest says their parts, else random",
         ),
     ] = None,
     train_fraction: Annotated[
         float | None,
-        option("Share of labelled pixels to train on, 0 to 1 (random, disjoint).", "0.1"),
+        option("Share of labelled pixels, or scenes, to train on, 0 to 1.", "0.1"),
     ] = None,
     patch_size: Annotated[
         int | None, option("Full neighbourhood B, pixels on a side, odd.", "11")

@@ -10,6 +10,9 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from st_ray.config import CURRICULUM_FILE, RUN_FILE, RunSpec
 from st_ray.learn.curriculum import Curriculum, PlannedStage
 from st_ray.learn.metrics import Confusion
@@ -24,6 +27,7 @@ from st_ray.report import (
     EpochSummary,
     PartCounts,
     Report,
+    SceneScores,
     SceneSummary,
     Scores,
     Seconds,
@@ -32,8 +36,10 @@ from st_ray.report import (
 )
 from st_ray.spectral.bands import BandVerdict
 from st_ray.spectral.basis import SpectralBasis
+from st_ray.spectral.parts import TEST
 from st_ray.spectral.scene import Scene
-from st_ray.spectral.split import DRAWN, Split, footprint_overlap, leakage
+from st_ray.spectral.sheet import lay_sheet
+from st_ray.spectral.split import DRAWN, Split, footprint_overlap, leakage, settle_kind
 from st_ray.storage import bare, extend, join
 
 _PACKAGES = ("st_ray", "torch", "ray", "numpy", "scikit-learn", "scipy", "pyarrow")
@@ -57,6 +63,7 @@ class RunResult:
         device: "cpu" or "cuda".
         place: The output directory, a path or URI.
         brought: Which of "backbone", "loss" and "optimizer" the caller brought.
+        class_map: (H, W) predicted class ids, or None.
     """
 
     scene: Scene
@@ -72,6 +79,7 @@ class RunResult:
     device: str
     place: str
     brought: tuple[str, ...] = ()
+    class_map: NDArray[np.int32] | None = None
 
 
 def compose_report(spec: RunSpec, result: RunResult) -> Report:
@@ -106,6 +114,7 @@ def compose_report(spec: RunSpec, result: RunResult) -> Report:
         versions=installed_versions(),
         command=repeat_command(spec, result.place, result.brought),
         warnings=result.notes,
+        by_scene=_by_scene(result),
     )
 
 
@@ -114,7 +123,7 @@ def _scene(result: RunResult) -> SceneSummary:
     return SceneSummary(
         name=scene.name,
         path=scene.cube.path,
-        shape=scene.cube.shape,
+        shape=(*lay_sheet(scene.cube.extents).shape, scene.cube.shape[2]),
         bands_dropped=tuple(
             DroppedBand(band=band, reason=reason) for band, reason in result.verdict.bad.items()
         ),
@@ -124,7 +133,24 @@ def _scene(result: RunResult) -> SceneSummary:
             )
             for index in scene.classes
         ),
+        scenes=len(scene.cube.extents),
     )
+
+
+def _by_scene(result: RunResult) -> SceneScores | None:
+    """Test scenes with one label for all their pixels, by what most of those are taken for."""
+    if result.class_map is None:
+        return None
+    scored = right = 0
+    for member in result.scene.members:
+        window = member.extent.rows, slice(0, member.extent.width)
+        test = result.split.parts[window] == TEST
+        if member.whole and test.any():
+            votes = np.bincount(result.class_map[window][test])
+            votes[0] = 0  # pixels that were not measured
+            scored += 1
+            right += int(votes.argmax() == result.scene.labels[window][test][0])
+    return SceneScores(scored=scored, right=right, accuracy=right / scored) if scored else None
 
 
 def _split(spec: RunSpec, result: RunResult) -> SplitSummary:
@@ -138,9 +164,10 @@ def _split(spec: RunSpec, result: RunResult) -> SplitSummary:
         part: sum(getattr(row, part) for row in counts)
         for part in ("train", "validation", "test", "unused")
     }
-    drawn = spec.split.kind in DRAWN
+    kind = settle_kind(spec.split.kind, scene.members)
+    drawn = kind in DRAWN and not (scene.members and all(m.part for m in scene.members))
     return SplitSummary(
-        kind=spec.split.kind,
+        kind=kind,
         seed=spec.seed if drawn else None,
         train_fraction=spec.split.train_fraction if drawn else None,
         validation_fraction=spec.split.validation_fraction if drawn else None,

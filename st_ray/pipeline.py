@@ -27,6 +27,7 @@ from st_ray.report import Report, false_colour, thinning, write_report
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene, open_scene
+from st_ray.spectral.sheet import Sheet, lay_sheet
 from st_ray.steps import bundle_model, epochs_done, predict_scene
 from st_ray.storage import join
 
@@ -109,26 +110,24 @@ def _run(
         device=engine.device,
         place=folder.place,
         brought=recipe.brought,
+        class_map=class_map,
     )
     report = compose_report(spec, result)
+    sheet = lay_sheet(known.scene.cube.extents)
     write_report(
         report,
-        class_map=class_map,
-        labels=known.scene.labels,
-        parts=known.split.parts,
-        false_colour=_picture(known.scene),
+        class_map=None if class_map is None else sheet.lay(class_map),
+        labels=sheet.lay(known.scene.labels),
+        parts=sheet.lay(known.split.parts),
+        false_colour=_picture(known.scene, sheet),
         out=folder.path,
     )
     return report
 
 
-def _picture(scene: Scene) -> NDArray[np.uint8]:
-    bands, step = scene.cube.select(scene.false_colour), thinning(scene.labels.shape)
-    if step == 1:
-        return false_colour(bands.read(slice(None), slice(None)))
-    rows = range(0, scene.labels.shape[0], step)
-    lines = [bands.read(slice(row, row + 1), slice(None))[:, ::step] for row in rows]
-    return false_colour(np.concatenate(lines))
+def _picture(scene: Scene, sheet: Sheet) -> NDArray[np.uint8]:
+    bands = scene.cube.select(scene.false_colour)
+    return false_colour(sheet.picture(bands, thinning(sheet.shape)))
 
 
 def _train(

@@ -91,11 +91,12 @@ def count_scene(
         )
     scene = open_scene(spec.scene, spec.tiles.side)
     tiles = plan_tiles(scene.labels.shape, spec.tiles, scene.cube.extents)
-    height, width, depth = scene.cube.shape
     own = pixels is None and labelled is None  # else its tiles say nothing
     return Amounts(
-        pixels=height * width if pixels is None else pixels,
-        bands=depth if bands is None else bands,
+        pixels=sum(extent.height * extent.width for extent in scene.cube.extents)
+        if pixels is None
+        else pixels,
+        bands=scene.cube.shape[2] if bands is None else bands,
         classes=len(scene.classes) if classes is None else classes,
         labelled=float(np.count_nonzero(scene.labels)) if labelled is None else labelled,
         tiles=float(len(labelled_tiles(tiles, scene.labels))) if own else None,

@@ -182,7 +182,9 @@ def measure_scene(
     with run.clock("statistics"):
         scene, verdict, notes = inspect_bands(engine, scene, tiles, spec)
         curriculum, stages = run.settle(recipe, engine, scene, folder)
-        split = split_labels(scene.labels, spec.split, spec.seed, curriculum.patch_size)
+        split = split_labels(
+            scene.labels, spec.split, spec.seed, curriculum.patch_size, scene.members
+        )
         check_samples(split, engine.workers)
         basis = fit_basis(engine, scene, split, tiles, curriculum, stages, spec)
     return Measured(

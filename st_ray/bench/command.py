@@ -31,7 +31,7 @@ def training(
     ] = None,
     split: Annotated[
         list[str] | None,
-        option("random, disjoint, or a mask file; repeatable.", "random"),
+        option("random, disjoint, scenes, or a mask file; repeatable.", "random"),
     ] = None,
     backbone: Annotated[
         list[str] | None, option("A registered backbone, or all; repeatable.", "resnet2d")

@@ -30,7 +30,7 @@ from st_ray.learn.backbones import load_factory
 from st_ray.output import RunFolder
 from st_ray.recipe import default_shape, settle_recipe
 from st_ray.spectral.scene import Scene, open_scene
-from st_ray.spectral.split import DRAWN, split_labels
+from st_ray.spectral.split import DRAWN, settle_kind, split_labels
 from st_ray.spectral.tiles import plan_tiles
 from st_ray.steps import inspect_bands
 
@@ -80,9 +80,9 @@ class _Bench:
         """See that nothing is wrong that could be known before hours of work."""
         spec = self.spec
         for scene, split in product(self.scenes.values(), spec.splits):
-            for seed, kind in ((spec.seeds[0], split), (spec.tuning_seed, "random")):
+            for seed, kind in ((spec.seeds[0], split), (spec.tuning_seed, "auto")):
                 settings = replace(spec.base.split, kind=kind)
-                split_labels(scene.labels, settings, seed, spec.base.patch_size)
+                split_labels(scene.labels, settings, seed, spec.base.patch_size, scene.members)
         for scene_name, backbone in product(spec.scenes, spec.backbones):
             settle_recipe(replace(spec.base, backbone=backbone), None, None, None)
             if ":" in backbone:
@@ -122,7 +122,8 @@ class _Bench:
         )
 
     def _search(self, scene: str, backbone: str, worker: Worker) -> None:
-        place = Place(scene=scene, split="random", backbone=backbone, seed=self.spec.tuning_seed)
+        split = settle_kind("auto", self.scenes[scene].members)
+        place = Place(scene=scene, split=split, backbone=backbone, seed=self.spec.tuning_seed)
         full, *others = self._arms(backbone)
 
         def score(arm: Arm, full_epochs: int, rate: float) -> float:

@@ -21,6 +21,7 @@ from st_ray.report.sections import (
     CurriculumSummary,
     EpochSummary,
     Measured,
+    SceneScores,
     SceneSummary,
     Scores,
     Seconds,
@@ -52,6 +53,7 @@ class Report:
         history: One record per epoch.
         command: The command that repeats the run.
         warnings: What the reader must know, one line each.
+        by_scene: The score by scene, where scenes have one label each and a map was made.
     """
 
     format: int = FORMAT
@@ -77,6 +79,7 @@ class Report:
     versions: Versions
     command: str
     warnings: tuple[str, ...] = ()
+    by_scene: SceneScores | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The report as JSON-able dicts and lists; NaN and infinities become ``None``."""

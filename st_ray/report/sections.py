@@ -37,13 +37,14 @@ class DroppedBand:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SceneSummary:
-    """The scene: ``shape`` is (H, W, B) of the bands kept."""
+    """The scene: ``shape`` is (H, W, B) of the bands kept, and of the sheet if it is several."""
 
     name: str
     path: str
     shape: tuple[int, int, int]
     bands_dropped: tuple[DroppedBand, ...]
     classes: tuple[ClassPixels, ...]
+    scenes: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -128,6 +129,15 @@ class Scores:
     overall_accuracy: Measured
     average_accuracy: Measured
     kappa: Measured
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SceneScores:
+    """Test scenes with one label each: a scene is right if most of its pixels are."""
+
+    scored: int
+    right: int
+    accuracy: Measured
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -13,7 +13,7 @@ from rich.text import Text
 
 from st_ray.report.report import Report
 from st_ray.report.sections import Seconds
-from st_ray.report.words import compact, duration, honesty, number, percent, saving, shares
+from st_ray.report.words import compact, duration, honesty, number, percent, saving, shares, votes
 from st_ray.storage import join
 
 WIDTH = 100
@@ -41,6 +41,7 @@ def print_summary(report: Report, console: Console, *, out: Path | str | None = 
         f"{compact(budget.full_cost)} ({saving(budget.cost, budget.full_cost)}).",
         f"Time: {duration(report.seconds.total)} in all; {_phases(report.seconds)}.",
         f"Split: {shares(report.split)}. {honesty(report.split)[1]}",
+        *([f"{votes(report.by_scene)}."] if report.by_scene else []),
         *(f"Warning: {warning}" for warning in report.warnings),
     ]
     for line in lines:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from st_ray.report.sections import SplitSummary
+from st_ray.report.sections import SceneScores, SplitSummary
 
 MISSING = "–"
 """Stands for a number that was not measured."""
@@ -67,6 +67,14 @@ def shares(split: SplitSummary) -> str:
     return (
         f"{split.kind}, seed {split.seed}: {percent(split.train_fraction, 1)} % train, "
         f"{percent(split.validation_fraction, 1)} % validation{guard}"
+    )
+
+
+def votes(scores: SceneScores) -> str:
+    """How many scenes with one label are right, by what most of their pixels are taken for."""
+    return (
+        f"By scene: {scores.right} of {scores.scored} test scenes are right by the majority of "
+        f"their pixels ({percent(scores.accuracy)} %)"
     )
 
 

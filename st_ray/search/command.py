@@ -23,7 +23,10 @@ def search(
     backbone: Annotated[
         str | None, option("A backbone (see `st-ray backbones`).", "resnet2d")
     ] = None,
-    split: Annotated[str | None, option("random, disjoint, or a mask file.", "random")] = None,
+    split: Annotated[
+        str | None,
+        option("random, disjoint, scenes, or a mask file.", "what `st-ray train` would take"),
+    ] = None,
     goal: Annotated[
         str,
         typer.Option(

@@ -109,6 +109,7 @@ class FileCube:
         registered: Name in the registry, where a machine without ``path`` looks; or None.
         meta: What the file says of its bands and pixels.
         layout: Order of the axes in the file: r rows, c columns, b bands.
+        item: Which of the cubes in an array (N, H, W, B) this is; None: the array is the cube.
     """
 
     path: str
@@ -119,6 +120,7 @@ class FileCube:
     registered: str | None = None
     meta: Metadata = _NOTHING_SAID
     layout: str = USUAL
+    item: int | None = None
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -184,7 +186,9 @@ class FileCube:
         return self.select(band for band in self.band_indices if band not in dropped)
 
     def _reader(self) -> Reader:
-        return open_reader(FileStamp.of(self._place()), self.key, self.layout, self.file_shape)
+        given = FileStamp.of(self._place()), self.key, self.layout, self.file_shape
+        # As who opened the scene has asked, so that it is kept once.
+        return open_reader(*given) if self.item is None else open_reader(*given, self.item)
 
     @property
     def _plain(self) -> bool:

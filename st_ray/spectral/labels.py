@@ -39,6 +39,18 @@ class Labels:
     notes: tuple[str, ...] = ()
 
 
+def one_label(index: int, name: str, shape: Sequence[int]) -> Labels:
+    """The same class on all pixels of a scene.
+
+    Args:
+        index: Class id.
+        name: Of the class; "" if it has none.
+        shape: (H, W) of the scene.
+    """
+    ids = np.full(tuple(shape), index, np.int32)
+    return Labels(ids=ids, names={index: name} if name else {}, numbered=bool(name))
+
+
 class LabelFile:
     """The file of a scene's labels, read when it is first asked for.
 
@@ -126,7 +138,7 @@ def as_labels(raster: NDArray[np.generic], path: Path, shape: Sequence[int]) -> 
 
 
 def as_ids(raster: NDArray[np.generic], path: Path) -> NDArray[np.int32]:
-    """Check that a raster holds class ids.
+    """Check that an array of any shape holds class ids.
 
     Raises:
         SceneError: Not whole numbers, negative, or nothing labelled.
@@ -179,6 +191,7 @@ def without_classes(labels: NDArray[np.int32], ignored: tuple[int, ...]) -> NDAr
     Raises:
         SceneError: An ignored id is not in the labels, or none is left.
     """
+    ignored = tuple(index for index in ignored if index != 0)  # which is unlabelled already
     if not ignored:
         return labels
     present = [int(index) for index in np.unique(labels) if index != 0]

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SceneError
-from st_ray.spectral.cube import Cube, Extent, FileCube
+from st_ray.spectral.cube import Cube, Extent, FileCube, known_bands
 from st_ray.spectral.metadata import Metadata
 from st_ray.spectral.resample import ResampledCube, differing_band
 
@@ -44,8 +44,9 @@ class MosaicCube:
 
     @property
     def path(self) -> str:
-        """The scenes' common folder."""
-        return str(Path(self.parts[0].path).parent)
+        """The scenes' file, or the first's folder if each has its own."""
+        first, last = self.parts[0].path, self.parts[-1].path
+        return first if first == last else str(Path(first).parent)
 
     @property
     def file_shape(self) -> tuple[int, int, int]:
@@ -116,8 +117,9 @@ class MosaicCube:
         Raises:
             SceneError: A band is not in the files.
         """
-        chosen = tuple(bands)
-        return replace(self, parts=tuple(part.select(chosen) for part in self.parts))
+        # One tuple for all, which pickle then writes once.
+        chosen = known_bands(bands, self.parts[0].file_shape[2])
+        return replace(self, parts=tuple(replace(part, bands=chosen) for part in self.parts))
 
     def drop(self, bands: Iterable[int]) -> MosaicCube:
         """The same scenes without these bands."""

@@ -8,6 +8,7 @@ Shape letters: H W scene.
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from st_ray.errors import SplitError, writing
 from st_ray.spectral.blocks import reach
+from st_ray.spectral.cube import Extent
 from st_ray.spectral.files import replacing
 from st_ray.spectral.labels import shape_mismatch
 
@@ -34,11 +36,13 @@ class Split:
         parts: (H, W) uint8: 0 unused, 1 train, 2 validation, 3 test.
         notes: What the reader of a result should know about the split.
         labels_sha256: Fingerprint of the label raster the split was made for.
+        extents: Where each scene lies, if it is several: no patch reaches from one to another.
     """
 
     parts: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
     labels_sha256: str = ""
+    extents: tuple[Extent, ...] = ()
 
     @property
     def train(self) -> Mask:
@@ -80,6 +84,17 @@ class Split:
             )
 
 
+def list_small(small: Sequence[tuple[int, int]]) -> str:
+    """Classes (id, how many) that are too small, in words, and how to leave them out."""
+    named = ", ".join(f"class {index} has {count}" for index, count in small[:_NAMED])
+    if len(small) > _NAMED:
+        return f"{named} and {len(small) - _NAMED} more; are the values class ids?"
+    return f"{named}; leave out with --set scene.ignore_classes={[index for index, _ in small]}"
+
+
+_NAMED = 20  # classes in one line
+
+
 def load_split(path: Path, labels: Labels) -> Split:
     """Read a split that `Split.save` wrote.
 
@@ -119,5 +134,12 @@ def labels_fingerprint(labels_HW: Labels) -> str:
 
 
 def _share_near_train(split: Split, distance: int) -> float:
-    test = split.test
-    return float(reach(split.train, distance)[test].mean()) if test.any() else 0.0
+    height, width = split.parts.shape
+    near = tests = 0
+    for extent in split.extents or (Extent(top=0, height=height, width=width),):
+        crop = split.parts[extent.rows, : extent.width]
+        test = crop == TEST
+        tests += int(test.sum())
+        if test.any() and (crop == TRAIN).any():
+            near += int(reach(crop == TRAIN, distance)[test].sum())
+    return near / tests if tests else 0.0

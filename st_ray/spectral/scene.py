@@ -5,7 +5,6 @@ Shape letters: H W scene, B bands.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -14,18 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, unknown_name
-from st_ray.spectral.benchmarks import SCENES
+from st_ray.spectral.benchmarks import SCENES, RegisteredScene
 from st_ray.spectral.cube import Cube, FileCube
 from st_ray.spectral.files import FileStamp
-from st_ray.spectral.labels import LabelFile, without_classes
-from st_ray.spectral.mosaic import lay_labels, lay_out, match_files
-from st_ray.spectral.naming import apply_ids, join_names, renumber, unnamed
+from st_ray.spectral.labels import LabelFile, one_label, without_classes
+from st_ray.spectral.manifest import Entry, list_entries
+from st_ray.spectral.members import Member
+from st_ray.spectral.mosaic import lay_labels, lay_out
+from st_ray.spectral.naming import unnamed
 from st_ray.spectral.readers.base import Hint
 from st_ray.spectral.readers.choose import describe, open_reader
 from st_ray.spectral.registry import locate, recognise
+from st_ray.spectral.several import join
+from st_ray.spectral.stacks import find_stack, read_stack_labels, stack_cubes
 
 _ROWS = 1024
 _RED_GREEN_BLUE = (640.0, 550.0, 460.0)  # nanometres
+_SHOWN = 200  # characters of a name
 _NEAR = 50.0  # nanometres, within which a band may stand for a colour
 
 
@@ -36,12 +40,13 @@ class SceneSpec:
     Attributes:
         name: A registered scene, or the path of a cube: an array (.npy, .npz, .mat, HDF5), an
             ENVI file (header or data), a NetCDF or Zarr data set, a GeoTIFF or another raster
-            that GDAL reads. A ``*`` in the path stands for several scenes of the same bands,
-            trained as one.
+            that GDAL reads; or many cubes in one array (N, H, W, B). A ``*`` in the path, or a
+            manifest (.csv, .toml), stands for several scenes of the same bands, trained as one.
         labels: Path of the class ids, 0 = unlabelled: an (H, W) array or picture, a raster with
             coordinates of its own, an ENVI classification, or polygons or points (.gpkg,
-            .geojson, .shp, .fgb); None takes the registered scene's, or the only raster in the
-            cube's own file. A ``*`` is filled with what the scene's stood for.
+            .geojson, .shp, .fgb), or (N,), one for each of many cubes; None takes the registered
+            scene's, or the only raster in the cube's own file. A ``*`` is filled with what the
+            scene's stood for.
         cube_key: Variable of the cube in a file of several; None finds the only 3-D one.
         labels_key: Variable of the labels, or the attribute of polygons and points that holds the
             class (``LAYER.ATTRIBUTE`` where there are several layers); None finds the only
@@ -82,6 +87,7 @@ class Scene:
         false_colour: Bands shown as red, green and blue, as numbered in the file, 0-based.
         class_colours: Class id to colour (red, green, blue, 0-255), where the labels say.
         notes: What was repaired, assumed or left out in opening it, one line each.
+        members: The scenes in it, if it is several.
     """
 
     name: str
@@ -91,6 +97,7 @@ class Scene:
     false_colour: tuple[int, int, int]
     class_colours: dict[int, tuple[int, int, int]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    members: tuple[Member, ...] = ()
 
     @property
     def classes(self) -> tuple[int, ...]:
@@ -112,7 +119,7 @@ class Scene:
 
 
 def open_scene(spec: SceneSpec, align: int = 64) -> Scene:
-    """Open a scene, or all that a pattern names; the cubes' values stay on disk.
+    """Open a scene, or all that a pattern or manifest names; the cubes' values stay on disk.
 
     Args:
         spec: What to read.
@@ -122,23 +129,13 @@ def open_scene(spec: SceneSpec, align: int = 64) -> Scene:
         SceneError: The scene is unknown, missing or malformed, or its labels do not fit it; one
             line that says what was expected, what came, and the remedy.
     """
-    pairs = match_files(spec.name, spec.labels)
-    opened = [_open(replace(spec, name=name, labels=labels)) for name, labels in pairs]
-    if len(opened) == 1:
-        return opened[0][0]
-    scenes = _renumbered(opened)
-    cubes = [scene.cube for scene in scenes if isinstance(scene.cube, FileCube)]
-    cube = lay_out(cubes, align, resample=spec.resample)
-    labels = lay_labels(cube, [scene.labels for scene in scenes])
-    files = [path or name for name, path in pairs]
-    return replace(
-        scenes[0],
-        name=Path(spec.name).stem,
-        cube=cube,
-        class_names=join_names([scene.class_names for scene in scenes], files),
-        class_colours=dict(item for scene in scenes for item in scene.class_colours.items()),
-        notes=tuple(dict.fromkeys(note for scene in scenes for note in scene.notes)),
-    ).relabel(labels)
+    entries = list_entries(spec.name, spec.labels)
+    opened = [_open_entry(spec, entry, align) for entry in entries]
+    scene = opened[0][0]
+    if len(opened) > 1:
+        files = [entry.labels or entry.image for entry in entries]
+        scene = join(opened, files, Path(spec.name).stem, align, resample=spec.resample)
+    return scene.relabel(without_classes(scene.labels, spec.ignore_classes))
 
 
 def open_cube(spec: SceneSpec, bands: int | None = None) -> tuple[FileCube, tuple[str, ...]]:
@@ -157,8 +154,27 @@ def open_cube(spec: SceneSpec, bands: int | None = None) -> tuple[FileCube, tupl
     return _open_cube(*_cube_file(spec), spec, Hint(bands=bands))
 
 
-def _open(spec: SceneSpec) -> tuple[Scene, bool]:
-    """One scene, and whether its class ids are no more than the order of their names."""
+def _open_entry(spec: SceneSpec, entry: Entry, align: int) -> tuple[Scene, bool]:
+    """One scene, or the patches of an array, and whether class ids are but the names' order."""
+    spec = replace(spec, name=entry.image, labels=entry.labels)
+    try:
+        stack = None if spec.name in SCENES else find_stack(_local(spec.name), spec.cube_key)
+        if stack is not None:
+            return _open_stack(spec, entry, *stack, align)
+        scene, numbered = _open(spec, entry)
+    except SceneError as error:
+        raise SceneError(f"{entry.where}: {error}" if entry.where else str(error)) from None
+    except OSError as problem:  # such as a folder that may not be looked into
+        named = problem.filename or spec.name
+        raise SceneError(f"cannot read {named}: {problem.strerror or problem}") from None
+    if not entry.where:
+        return scene, numbered
+    whole = entry.label is not None
+    member = Member(name=scene.name, extent=scene.cube.extents[0], part=entry.part, whole=whole)
+    return replace(scene, members=(member,)), numbered
+
+
+def _open(spec: SceneSpec, entry: Entry) -> tuple[Scene, bool]:
     registered = SCENES.get(spec.name)
     cube_path, cube_key = _cube_file(spec)
     labels_path, labels_key = cube_path, spec.labels_key
@@ -166,11 +182,16 @@ def _open(spec: SceneSpec) -> tuple[Scene, bool]:
         labels_path, labels_key = locate(spec.name)[1], labels_key or registered.labels_key
     if spec.labels is not None:
         labels_path, labels_key = Path(spec.labels).expanduser(), spec.labels_key
-    file = LabelFile(labels_path, labels_key, own=labels_path == cube_path)
-    cube, notes = _open_cube(cube_path, cube_key, spec, Hint(raster=file.shape))
-    labels = file.on(cube.shape[:2], cube.meta.grid)
-    # Ids mean a benchmark's classes only in the benchmark's own ground truth.
-    known = registered if registered and spec.labels is None else recognise(labels_path)
+    known: RegisteredScene | None = None
+    if entry.label is None:
+        file = LabelFile(labels_path, labels_key, own=labels_path == cube_path)
+        cube, notes = _open_cube(cube_path, cube_key, spec, Hint(raster=file.shape))
+        labels = file.on(cube.shape[:2], cube.meta.grid)
+        # Ids mean a benchmark's classes only in the benchmark's own ground truth.
+        known = registered if registered and spec.labels is None else recognise(labels_path)
+    else:
+        cube, notes = _open_cube(cube_path, cube_key, spec, Hint())
+        labels = one_label(entry.label, entry.class_name, cube.shape[:2])
     pictured = registered or (known if known and known.shape == cube.shape else None)
     scene = Scene(
         name=spec.name if registered else cube_path.stem,
@@ -181,22 +202,38 @@ def _open(spec: SceneSpec) -> tuple[Scene, bool]:
         class_colours=labels.colours,
         notes=(*notes, *labels.notes),
     )
-    return scene.relabel(without_classes(labels.ids, spec.ignore_classes)), labels.numbered
+    return scene.relabel(labels.ids), labels.numbered
 
 
-def _renumbered(opened: Sequence[tuple[Scene, bool]]) -> list[Scene]:
-    """The scenes, with the same ids for the same classes where those are given as text."""
-    scenes = [scene for scene, _ in opened]
-    tables = renumber([scene.class_names for scene in scenes], [known for _, known in opened])
-    return [
-        replace(
-            scene,
-            class_names={
-                table.get(index, index): name for index, name in scene.class_names.items()
-            },
-        ).relabel(apply_ids(scene.labels, table))
-        for scene, table in zip(scenes, tables, strict=True)
-    ]
+def _open_stack(
+    spec: SceneSpec, entry: Entry, key: str, shape: tuple[int, int, int, int], align: int
+) -> tuple[Scene, bool]:
+    path = _local(spec.name)
+    if entry.label is not None:
+        raise SceneError(f"{path} holds {shape[0]} patches; give a file with a label for each")
+    labels_path = path if spec.labels is None else Path(spec.labels).expanduser()
+    own = labels_path == path
+    told = read_stack_labels(
+        labels_path,
+        spec.labels_key,
+        shape,
+        cube_key=key if own else None,
+        ignored=0 in spec.ignore_classes,
+    )
+    cubes = stack_cubes(path, key, shape, spec.nodata)
+    cube = lay_out(cubes, align)
+    scene = Scene(
+        name=path.stem,
+        cube=cube,
+        labels=lay_labels(cube, told.rasters),
+        class_names=told.names,
+        false_colour=_picture_bands(cubes[0]),
+        members=tuple(
+            Member(name=f"{path.name}[{item}]", extent=extent, part=entry.part, whole=told.whole)
+            for item, extent in enumerate(cube.extents)
+        ),
+    )
+    return scene.relabel(scene.labels), bool(told.names)
 
 
 def _cube_file(spec: SceneSpec) -> tuple[Path, str | None]:
@@ -209,8 +246,11 @@ def _cube_file(spec: SceneSpec) -> tuple[Path, str | None]:
 
 def _local(name: str) -> Path:
     path = Path(name).expanduser()
-    if path.exists():
-        return path
+    try:
+        if path.exists():
+            return path
+    except OSError as problem:  # a folder that may not be looked into, a name that is too long
+        raise SceneError(f"cannot read {name[:_SHOWN]}: {problem.strerror}") from None
     if path.suffix or len(path.parts) > 1:
         raise SceneError(f"no such scene file: {path} (in {Path.cwd()})")
     raise SceneError(unknown_name("scene", name, SCENES) + "; or give the path of a .mat or .npy")

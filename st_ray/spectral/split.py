@@ -5,16 +5,19 @@ Shape letters: H W scene.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SpecError, SplitError, unknown_name
+from st_ray.spectral.allot import Shares, allot
 from st_ray.spectral.blocks import BlockQuotas, draw_blocks
 from st_ray.spectral.files import array_shapes
 from st_ray.spectral.masks import carve, read_masks
+from st_ray.spectral.members import Member, check_whole, settle_kind
 from st_ray.spectral.parts import (
     PART_NAMES,
     TEST,
@@ -25,13 +28,14 @@ from st_ray.spectral.parts import (
     footprint_overlap,
     labels_fingerprint,
     leakage,
+    list_small,
     load_split,
 )
 from st_ray.spectral.patches import check_odd
 
-__all__ = ["Split", "SplitSpec", "footprint_overlap", "leakage", "split_labels"]
+__all__ = ["Split", "SplitSpec", "footprint_overlap", "leakage", "settle_kind", "split_labels"]
 
-DRAWN = ("random", "disjoint")
+DRAWN = ("auto", "random", "disjoint", "scenes")
 
 Labels = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -42,25 +46,30 @@ class SplitSpec:
     """How to split.
 
     Attributes:
-        kind: "random" (stratified), "disjoint" (spatial blocks with a guard band), or the path of
-            a mask (.mat, .npy, .npz, .tif, .png) or of a split saved by `Split.save`.
-        train_fraction: Share of each class that trains, in 0..1; at least one pixel.
-        validation_fraction: Share of each class that validates, in 0..1; at least one pixel. Of
-            the training pixels, where a fixed mask names no validation part.
+        kind: "random" (stratified), "disjoint" (spatial blocks with a guard band), "scenes" (of
+            several scenes, each wholly in one part), "auto" ("scenes" where scenes have one label
+            each or a manifest says their parts, else "random"), or the path of a mask (.mat, .npy,
+            .npz, .tif, .png) or of a split saved by `Split.save`.
+        train_fraction: Share of each class that trains, in 0..1; at least one pixel, or scene.
+        validation_fraction: Share of each class that validates, in 0..1; at least one pixel, or
+            scene. Of the training part, where a mask or manifest names no validation part.
         guard: Disjoint: other parts are farther than this from training pixels, in pixels; None
             takes the largest patch's radius, so that no test patch holds a training pixel.
         block_size: Disjoint: side of a block in pixels; None takes max(8, 2 * guard).
         test_path: Fixed: a second mask, of the test pixels; None tests on all that is left.
         mask_key: Fixed: variable of the training mask in a file that holds several.
+        pixels_per_scene: Scenes: labelled pixels of a scene that train, or validate, at most; None
+            takes all. Test scenes are scored in full.
     """
 
-    kind: str = "random"
+    kind: str = "auto"
     train_fraction: float = 0.1
     validation_fraction: float = 0.05
     guard: int | None = None
     block_size: int | None = None
     test_path: str | None = None
     mask_key: str | None = None
+    pixels_per_scene: int | None = None
 
     def __post_init__(self) -> None:
         for name in ("train_fraction", "validation_fraction"):
@@ -77,14 +86,30 @@ class SplitSpec:
             raise SplitError(f"split.guard={self.guard}: expected 0 pixels or more")
         if self.kind in DRAWN and (self.test_path or self.mask_key):
             raise SplitError(
-                f"split.test_path and split.mask_key go with a mask file, not with a "
-                f"{self.kind} split; set split.kind to the training mask's path"
+                f"split.test_path and split.mask_key go with a mask file, not with split.kind="
+                f"{self.kind}; set it to the training mask's path"
             )
         if self.block_size is not None and self.block_size < 1:
             raise SplitError(f"split.block_size={self.block_size}: expected 1 pixel or more")
+        if self.pixels_per_scene is not None:
+            if self.pixels_per_scene < 1:
+                raise SplitError(
+                    f"split.pixels_per_scene={self.pixels_per_scene}: expected 1 pixel or more"
+                )
+            if self.kind not in ("auto", "scenes"):
+                raise SplitError(
+                    f"split.pixels_per_scene goes with a split by scene, not with {self.kind!r}; "
+                    "use --split scenes"
+                )
 
 
-def split_labels(labels_HW: Labels, spec: SplitSpec, seed: int, patch_size: int) -> Split:
+def split_labels(
+    labels_HW: Labels,
+    spec: SplitSpec,
+    seed: int,
+    patch_size: int,
+    members: Sequence[Member] = (),
+) -> Split:
     """Split the labelled pixels.
 
     Args:
@@ -92,28 +117,49 @@ def split_labels(labels_HW: Labels, spec: SplitSpec, seed: int, patch_size: int)
         spec: How to split.
         seed: Decides the draw: the same seed gives the same split.
         patch_size: Side of the largest patch of the run, in pixels, odd.
+        members: The scenes in it, if it is several: `Scene.members`.
 
     Raises:
         SpecError: The patch size is not odd and positive, or exceeds the scene.
-        SplitError: A class has too few pixels, a mask does not fit, or a part would be empty.
+        SplitError: A class has too few pixels or scenes, a mask does not fit, a part would be
+            empty, or scenes with one label each would be in several parts.
     """
     _check_patch(patch_size, labels_HW.shape)
     rng = np.random.default_rng(seed)
-    if spec.kind == "random":
+    kind = settle_kind(spec.kind, members)
+    if kind == "random":
         _check_classes(labels_HW)
         split = _random(labels_HW, spec, rng)
-    elif spec.kind == "disjoint":
+    elif kind == "disjoint":
         _check_classes(labels_HW)
         split = _disjoint(labels_HW, spec, rng, patch_size)
+    elif kind == "scenes":
+        split = _scenes(labels_HW, spec, rng, members)
     else:
         split = _fixed(labels_HW, spec, rng)
+        check_whole(split, spec.kind, members)
     for part in (TRAIN, VALIDATION, TEST):
         if not (split.parts == part).any():
-            raise SplitError(
-                f"split {spec.kind!r} leaves no {PART_NAMES[part]} pixel; a smaller split.guard or "
-                "other fractions may help"
+            remedy = (
+                f"give a scene part={PART_NAMES[part]}"
+                if kind == "scenes"
+                else "a smaller split.guard or other fractions may help"
             )
-    return split
+            raise SplitError(f"split {kind!r} leaves no {PART_NAMES[part]} pixel; {remedy}")
+    return replace(split, extents=tuple(member.extent for member in members))
+
+
+def _scenes(
+    labels: Labels, spec: SplitSpec, rng: np.random.Generator, members: Sequence[Member]
+) -> Split:
+    shares = Shares(
+        train=spec.train_fraction,
+        validation=spec.validation_fraction,
+        pixels=spec.pixels_per_scene,
+    )
+    parts, notes = allot(labels, members, shares, rng)
+    masks = (parts == TRAIN, parts == VALIDATION, parts == TEST)
+    return _assemble(labels, *masks, notes)
 
 
 def _check_patch(patch_size: int, shape: tuple[int, ...]) -> None:
@@ -130,10 +176,9 @@ def _check_classes(labels: Labels) -> None:
     classes, totals = np.unique(labels[labels != 0], return_counts=True)
     small = [(int(c), int(n)) for c, n in zip(classes, totals, strict=True) if n < 3]
     if small:
-        listing = ", ".join(f"class {c} has {n}" for c, n in small)
         raise SplitError(
-            f"every class needs 3 labelled pixels, for training, validation and test: {listing}; "
-            f"leave out with --set scene.ignore_classes={[c for c, _ in small]}"
+            "every class needs 3 labelled pixels, for training, validation and test: "
+            f"{list_small(small)}"
         )
 
 

@@ -97,7 +97,7 @@ def test_a_wrong_key_lists_the_keys(scene_files: SceneFiles, write_mat: WriteMat
     assert "without keys" in _error(_spec(scene_files.cube, path, cube_key="cube"))
 
 
-@pytest.mark.parametrize("shape", [(30, 26), (2, 30, 26, 12)])
+@pytest.mark.parametrize("shape", [(30, 26), (2, 2, 30, 26, 12)])
 def test_a_cube_has_three_dimensions(
     shape: tuple[int, ...], tmp_path: Path, scene_files: SceneFiles
 ) -> None:

@@ -159,7 +159,7 @@ def test_other_impossible_settings_are_named() -> None:
         SplitSpec(guard=-1)
     with pytest.raises(SplitError, match=r"split\.block_size=0"):
         SplitSpec(block_size=0)
-    with pytest.raises(SplitError, match="go with a mask file, not with a random split"):
+    with pytest.raises(SplitError, match="go with a mask file, not with split.kind=auto"):
         SplitSpec(test_path="test.mat")
 
 
@@ -176,7 +176,9 @@ def test_a_patch_larger_than_the_scene_names_the_largest(small_scene: Scene) -> 
 
 
 def test_an_unknown_split_lists_the_known_ones(small_scene: Scene) -> None:
-    with pytest.raises(SplitError, match=r"did you mean 'random'.*disjoint, random; or the path"):
+    with pytest.raises(
+        SplitError, match=r"did you mean 'random'.*disjoint, random, scenes; or the path"
+    ):
         split_labels(small_scene.labels, SplitSpec(kind="randm"), 0, 5)
     with pytest.raises(SplitError, match=r"no such split file: missing\.mat"):
         split_labels(small_scene.labels, SplitSpec(kind="missing.mat"), 0, 5)

@@ -24,7 +24,15 @@ from st_ray.spectral.files import (
     read_array,
 )
 from st_ray.spectral.metadata import Metadata
-from st_ray.spectral.readers.base import Hint, Reader, SlicedReader, Source, orient, sizes
+from st_ray.spectral.readers.base import (
+    USUAL,
+    Hint,
+    Reader,
+    SlicedReader,
+    Source,
+    orient,
+    sizes,
+)
 from st_ray.spectral.readers.hdf5 import attributes, is_hdf5, open_dataset
 from st_ray.spectral.readers.mapped import MappedReader
 from st_ray.spectral.wavelengths import to_nanometres
@@ -76,6 +84,18 @@ def open_reader(path: Path, key: str, layout: str, shape: tuple[int, int, int]) 
         # Cut as it is, it would be copied whole; turned, it is cut in place.
         mapped, layout = mapped.T, layout[1:] + "b" if layout[0] == "b" else "b" + layout[:-1]
     return MappedReader(mapped.reshape(_stored(layout, shape)), layout)
+
+
+def open_item(path: Path, key: str, item: int) -> Reader:
+    """Windows of one of the cubes in an array (N, H, W, B).
+
+    Raises:
+        SceneError: The file cannot be read, or the cache cannot be written.
+    """
+    if not is_hdf5(path):
+        return MappedReader(np.asanyarray(map_array(FileStamp.of(path), key)[item]), USUAL)
+    layout = _as_stored(path, USUAL)
+    return SlicedReader(_Item(open_dataset(path, key), item, first=layout == USUAL), layout)
 
 
 def _pixel_list(path: Path, key: str | None, shapes: Shapes, hint: Hint) -> Source | None:
@@ -147,6 +167,23 @@ def _units(said: Mapping[str, Any]) -> dict[str, Any]:
         if name in said and "nodata" not in units:
             units["nodata"] = float(said[name])
     return units
+
+
+class _Item:
+    """One of the cubes in an HDF5 data set, sliced as if it were alone.
+
+    Args:
+        dataset: Of four axes.
+        item: Which of the cubes.
+        first: Whether they are counted along the first axis, or along the last.
+    """
+
+    def __init__(self, dataset: Any, item: int, *, first: bool) -> None:
+        self._dataset, self._item, self._first = dataset, item, first
+
+    def __getitem__(self, window: tuple[slice, ...]) -> NDArray[np.generic]:
+        place = (self._item, *window) if self._first else (*window, self._item)
+        return np.asarray(self._dataset[place])
 
 
 class _Unfolded:

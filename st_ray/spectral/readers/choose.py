@@ -83,15 +83,28 @@ def describe(path: Path, key: str | None, hint: Hint) -> Source:
 
 
 @lru_cache(maxsize=_KEPT)
-def open_reader(stamp: FileStamp, key: str, layout: str, shape: tuple[int, int, int]) -> Reader:
+def open_reader(
+    stamp: FileStamp, key: str, layout: str, shape: tuple[int, int, int], item: int | None = None
+) -> Reader:
     """The opened file; kept open per process.
+
+    Args:
+        stamp: The file.
+        key: The cube's variable.
+        layout: Order of its axes.
+        shape: (H, W, B).
+        item: Of an array of many cubes, which one; None: the array is the cube.
 
     Raises:
         SceneError: It cannot be read.
     """
     path = Path(stamp.path)
     with reading(path):
-        return _module(family(path)).open_reader(path, key, layout, shape)
+        if item is None:
+            return _module(family(path)).open_reader(path, key, layout, shape)
+        from st_ray.spectral.readers.arrays import open_item
+
+        return open_item(path, key, item)
 
 
 def _module(name: str) -> Family:

@@ -79,5 +79,6 @@ def _inner_axis(mapped: NDArray[np.generic], spans: list[tuple[int, int]]) -> in
 
 def _large_mapping(mapped: NDArray[np.generic]) -> mmap.mmap | None:
     mapping: mmap.mmap | None = getattr(mapped, "_mmap", None)  # NumPy's own name for it
+    # The whole file's size counts, of which the array may be a part.
     large = mapping is not None and len(mapping) > _LARGE and hasattr(mapping, "madvise")
     return mapping if large else None
