@@ -25,7 +25,7 @@ from st_ray.spectral.patches import check_odd
 from st_ray.spectral.scene import SceneSpec
 from st_ray.spectral.split import DRAWN, SplitSpec
 from st_ray.spectral.tiles import TileSpec
-from st_ray.storage import is_uri, read_text
+from st_ray.storage import is_uri, lies, read_text
 
 Option = bool | int | float | str
 
@@ -247,7 +247,7 @@ def _absolute_folder(folder: str | None) -> str | None:
 
 def _absolute(text: str) -> str:
     path = Path(text).expanduser()
-    return str(path.absolute()) if path.exists() or "*" in text else text
+    return str(path.absolute()) if "*" in text or lies(path) else text
 
 
 def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

@@ -112,6 +112,9 @@ def _named_build(spec: RunSpec) -> BuildModel:
     return partial(build_backbone, spec.backbone, **options)
 
 
+_MOST_CLASSES = 4096  # beyond it, the confusion matrix would fill the memory
+
+
 def check_stages(
     recipe: Recipe, spec: RunSpec, stages: Sequence[PlannedStage], classes: int, workers: int
 ) -> tuple[str, ...]:
@@ -126,6 +129,11 @@ def check_stages(
     """
     if classes < 2:
         raise SceneError(f"the labels hold {classes} class; a classifier needs 2 or more")
+    if classes > _MOST_CLASSES:
+        raise SceneError(
+            f"the labels hold {classes} classes, of {_MOST_CLASSES} at most; are they class ids, "
+            "rather than numbers of objects or measured values?"
+        )
     notes: tuple[str, ...] = ()
     for stage in stages:
         if stage.batch_size < 2 * workers:

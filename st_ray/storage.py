@@ -91,13 +91,24 @@ def exists(place: str | Path) -> bool:
     """Whether there is a file or a folder.
 
     Raises:
-        OutputError: A URI cannot be asked.
+        OutputError: It cannot be asked.
     """
     if not is_uri(place):
-        return Path(place).exists()
+        try:
+            return Path(place).exists()
+        except OSError as problem:  # one may not look there, or no name can be so long
+            raise OutputError(f"cannot look into {place}: {problem.strerror}") from None
     system, path = open_uri(str(place))
     with telling("read", place):
         return bool(system.get_file_info(str(path)).type != fs.FileType.NotFound)
+
+
+def lies(path: Path) -> bool:
+    """Whether a path is there, as far as one may look: who opens it will say what is wrong."""
+    try:
+        return path.exists()
+    except OSError:
+        return False
 
 
 def read_text(place: str | Path) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import hashlib
+import math
 import os
 import shutil
 import uuid
@@ -16,12 +17,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, StRayError, unknown_name
+from st_ray.spectral.heads import check_room, npy_header, npz_heads
 from st_ray.spectral.readers.hdf5 import hdf5_shapes, is_hdf5, read_hdf5
 
 MATLAB = ".mat"
@@ -79,7 +81,8 @@ def array_shapes(path: Path, error: type[StRayError] = SceneError) -> dict[str, 
         if suffix == ".npy":
             return {"": np.load(path, mmap_mode="r", allow_pickle=False).shape}
         if suffix == ".npz":
-            return _npz_shapes(path)
+            heads = npz_heads(path).items()
+            return {name: shape for name, (shape, kind) in heads if kind.kind in "biufc"}
         if suffix in HDF5_SUFFIXES or is_hdf5(path):
             return hdf5_shapes(path)
         if suffix == MATLAB:
@@ -129,10 +132,11 @@ def read_array(path: Path, key: str, error: type[StRayError] = SceneError) -> ND
     """Read one array whole.
 
     Raises:
-        StRayError: Of the class ``error``: missing, or unreadable.
+        StRayError: Of the class ``error``: missing, unreadable, or larger than the free memory.
     """
     suffix = path.suffix.lower()
     with _reading(path, error):
+        check_room(path, _claimed(path, key))
         if suffix == ".npy":
             return np.asarray(np.load(path, allow_pickle=False))
         if suffix == ".npz":
@@ -189,7 +193,7 @@ def map_array(stamp: FileStamp, key: str) -> NDArray[np.generic]:
                 _unpack(path, key, file)
         except OSError as problem:
             raise SceneError(
-                f"cannot unpack {path} into {unpacked.parent} ({problem.strerror}); "
+                f"cannot unpack {path} into {unpacked.parent} ({problem.strerror or problem}); "
                 "set the environment variable ST_RAY_CACHE to a folder with space"
             ) from None
     return _map_npy(unpacked)
@@ -218,7 +222,9 @@ def _unpack(path: Path, key: str, file: BinaryIO) -> None:
         with _reading(path, SceneError), zipfile.ZipFile(path) as archive:
             size = archive.getinfo(f"{key}.npy").file_size
             with archive.open(f"{key}.npy") as member:
-                _, columns_fastest, kind = _npy_header(member)
+                shape, columns_fastest, kind = npy_header(member)
+        if math.prod(shape) * kind.itemsize > size:
+            raise SceneError(f"cannot read {path}: {key} claims {shape} and holds {size} bytes")
         free = shutil.disk_usage(Path(file.name).parent).free
         if size > free:
             said = f"it says that it holds {size / 1e9:.3g} GB, and {free / 1e9:.3g} GB are free"
@@ -258,9 +264,11 @@ def _check_numeric(values: NDArray[np.generic], path: Path) -> None:
 
 @contextmanager
 def _reading(path: Path, error: type[StRayError]) -> Iterator[None]:
-    if not path.is_file():
-        raise error(f"no such file: {path}")
     try:
+        if path.is_dir():
+            raise error(f"{path} is a folder; give the path of a file")
+        if not path.is_file():
+            raise error(f"no such file: {path}")
         yield
     except StRayError as problem:  # a package that is not installed
         raise error(str(problem)) from None
@@ -269,25 +277,16 @@ def _reading(path: Path, error: type[StRayError]) -> Iterator[None]:
         raise error(f"cannot read {path}: {reason}") from None
 
 
-def _npz_shapes(path: Path) -> dict[str, tuple[int, ...]]:
-    shapes = {}
-    with zipfile.ZipFile(path) as archive:
-        for name in archive.namelist():
-            with archive.open(name) as file:
-                shape, _, kind = _npy_header(file)
-            if kind.kind in "biufc":
-                shapes[name.removesuffix(".npy")] = tuple(shape)
-    return shapes
+def _claimed(path: Path, key: str) -> int:
+    """Bytes of an array, as the head of a packed file has it; 0 where the file's size tells."""
+    if path.suffix.lower() == ".npz":
+        shape, kind = npz_heads(path)[key]
+        return math.prod(shape) * kind.itemsize
+    if path.suffix.lower() == MATLAB and not is_hdf5(path):
+        from scipy.io import whosmat
 
-
-def _npy_header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[np.generic]]:
-    """Shape, whether the first axis runs fastest, and type of the array in a .npy file."""
-    version = np.lib.format.read_magic(file)
-    read = np.lib.format.read_array_header_1_0
-    if version >= (2, 0):
-        read = np.lib.format.read_array_header_2_0
-    shape, columns_fastest, kind = read(file)
-    return tuple(shape), bool(columns_fastest), kind
+        return sum(math.prod(shape) for name, shape, _ in whosmat(path) if name == key)
+    return 0
 
 
 def _read_image(path: Path) -> NDArray[np.generic]:

@@ -5,6 +5,7 @@ Shape letters: H W the raster's own.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -16,7 +17,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, require
-from st_ray.spectral.files import ARRAY_SUFFIXES, IMAGE_SUFFIXES, Wanted, find_key, read_array
+from st_ray.spectral.files import (
+    ARRAY_SUFFIXES,
+    IMAGE_SUFFIXES,
+    Wanted,
+    find_key,
+    read_array,
+)
+from st_ray.spectral.heads import check_room
 from st_ray.spectral.metadata import Grid
 from st_ray.spectral.readers.base import reading
 from st_ray.spectral.readers.choose import family
@@ -27,6 +35,7 @@ from st_ray.spectral.readers.raster import grid_of, opened, reason
 
 _NAMES_BESIDE = ".aux.xml"  # where GDAL keeps the names of a raster's categories
 _LARGEST_BESIDE = 16 << 20  # bytes
+_PNG_TAIL = 4096  # bytes, in which a .png says that it ends
 _SAME = 1e-3  # of a pixel, by which two grids may differ
 
 
@@ -160,6 +169,10 @@ def _read_image(path: Path) -> LabelRaster:
         with opened(path) as dataset:
             if dataset.count != 1:
                 raise _not_flat(path, (dataset.height, dataset.width, dataset.count))
+            size = np.dtype(dataset.dtypes[0]).itemsize
+            check_room(path, dataset.height * dataset.width * size)
+            if path.suffix.lower() == ".png":
+                _check_picture(path)
             return LabelRaster(
                 values=dataset.read(1),
                 grid=grid_of(dataset),
@@ -169,6 +182,18 @@ def _read_image(path: Path) -> LabelRaster:
             )
     except OSError as problem:
         raise SceneError(f"cannot read labels {path}: {reason(problem, path)}; {_KINDS}") from None
+
+
+def _check_picture(path: Path) -> None:
+    """See that a .png is whole: of one cut short GDAL gives what it has, and noise.
+
+    Raises:
+        OSError: It is not.
+    """
+    with path.open("rb") as file:
+        file.seek(-min(_PNG_TAIL, path.stat().st_size), os.SEEK_END)
+        if b"IEND" not in file.read():
+            raise OSError("the file is cut short")
 
 
 _KINDS = (

@@ -5,6 +5,7 @@ Shape letters: H W scene, F features.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -89,7 +90,8 @@ def draw(path: Path, key: str | None, grid: Grid | None, shape: Sequence[int]) -
 def _read(path: Path, key: str | None) -> tuple[_Features, str, tuple[str, ...]]:
     pyogrio = require("pyogrio", "geo", f"reading labels {path.name}")
     shapely = require("shapely", "geo", f"reading labels {path.name}")
-    with reading(path):
+    with reading(path), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of a file that is refused, GDAL warns too
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         layer, attribute = _layer(path, layers, key)
         fields = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from st_ray.errors import SpecError
 from st_ray.spectral.cube import Cube, Extent
 
+_WIDEST = 4096
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TileSpec:
@@ -28,6 +30,11 @@ class TileSpec:
     def __post_init__(self) -> None:
         if self.side < 1:
             raise SpecError(f"tiles.side={self.side}: a tile is at least 1 pixel wide")
+        if self.side > _WIDEST:
+            raise SpecError(
+                f"tiles.side={self.side}: a tile is held in memory whole; expected {_WIDEST} "
+                "pixels at most"
+            )
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
