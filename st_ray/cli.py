@@ -15,6 +15,7 @@ import typer
 
 from st_ray.ahead import plan
 from st_ray.bench.command import bench
+from st_ray.doctor.command import audit, inspect, split
 from st_ray.errors import StRayError
 from st_ray.inference.command import predict
 from st_ray.inference.export import export
@@ -123,7 +124,8 @@ def train(
         str | None,
         option(
             "random (stratified), disjoint (spatial blocks with a guard band), scenes (of several, "
-            "each wholly in one part), or a mask file of training pixels.",
+            "each wholly in one part), dase or spectralformer (published masks), a mask file of "
+            "training pixels, or a split's .json.",
             "scenes where they have one label each or a manifest says their parts, else random",
         ),
     ] = None,
@@ -258,7 +260,10 @@ def prepare(
     )
 
 
-for command in (predict, export, search, plan, scenes, backbones, curricula):
+for command in (
+    *(predict, export, inspect, audit, split, search, plan),
+    *(scenes, backbones, curricula),
+):
     app.command()(command)
 
 

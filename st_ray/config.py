@@ -23,7 +23,7 @@ from st_ray.spectral.benchmarks import SCENES
 from st_ray.spectral.files import replacing
 from st_ray.spectral.patches import check_odd
 from st_ray.spectral.scene import SceneSpec
-from st_ray.spectral.split import DRAWN, SplitSpec
+from st_ray.spectral.split import NAMED, SplitSpec
 from st_ray.spectral.tiles import TileSpec
 from st_ray.storage import is_uri, lies, read_text
 
@@ -89,8 +89,7 @@ class RunSpec:
         beta: Share of T0 to train, in (0, 1]; None takes the curriculum's own.
         train: The optimisation.
         cluster: Where to run.
-        patches: A folder (path or URI) of patches that `st-ray prepare` wrote for these settings,
-            in place of projecting tiles; None projects them.
+        patches: Folder (path or URI) that `st-ray prepare` wrote to; None projects the tiles.
         seed: Of split, initialisation, shuffles and dropout.
         map: Whether to predict the whole scene.
         out: Output directory, a path or URI (see `st_ray.storage`); None makes a new one under
@@ -235,8 +234,9 @@ def anchor(spec: RunSpec) -> RunSpec:
         patches=_absolute_folder(spec.patches),
         split=replace(
             split,
-            kind=split.kind if split.kind in DRAWN else _absolute(split.kind),
+            kind=split.kind if split.kind in NAMED else _absolute(split.kind),
             test_path=split.test_path and _absolute(split.test_path),
+            folder=_absolute_folder(split.folder),
         ),
     )
 

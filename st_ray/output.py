@@ -144,7 +144,7 @@ class RunFolder:
     @property
     def split(self) -> Path:
         """The split, as a file that --split takes."""
-        return self.path / "split.npz"
+        return self.path / "split.json"
 
     @property
     def started(self) -> bool:

@@ -28,6 +28,7 @@ from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene, open_scene
 from st_ray.spectral.sheet import Sheet, lay_sheet
+from st_ray.spectral.splitfile import save_split
 from st_ray.steps import bundle_model, epochs_done, predict_scene
 from st_ray.storage import join
 
@@ -87,7 +88,7 @@ def _run(
     made = prepare(run, recipe, engine, folder, scene)
     known = made.known
     folder.begin(spec, known.curriculum)
-    known.split.save(folder.split)
+    save_split(known.split, folder.split, known.scene.labels, known.scene.name)
     outcome = _train(run, engine, made.job, made.data, folder)
     bundle_model(spec, known.scene, known.basis, made.job, known.curriculum.name, folder)
     class_map = None

@@ -27,7 +27,7 @@ LAYERS = [
     ("inference",),
     ("bench",),
     ("search",),
-    ("ahead",),
+    ("ahead", "doctor"),
     ("cli",),
 ]
 RANK = {name: rank for rank, names in enumerate(LAYERS) for name in names}

@@ -19,6 +19,7 @@ from st_ray.pipeline import run_curriculum
 from st_ray.report import Report
 from st_ray.spectral.parts import TEST, TRAIN, Split
 from st_ray.spectral.scene import open_scene
+from st_ray.spectral.splitfile import load_split
 from st_ray.spectral.tiles import plan_tiles
 from st_ray.steps import check_samples
 
@@ -33,7 +34,7 @@ def test_a_run_learns_and_writes_everything(finished) -> None:
     with Image.open(out / "map.png") as picture:
         assert picture.size[0] % 26 == 0
     assert list((out / "tensorboard").glob("events*"))
-    for name in ("run.toml", "curriculum.toml", "split.npz", "model/model.json"):
+    for name in ("run.toml", "curriculum.toml", "split.json", "model/model.json"):
         assert (out / name).is_file(), name
 
 
@@ -71,8 +72,7 @@ def test_the_bundle_alone_predicts_the_map(finished, scene_files) -> None:
         maps.append(whole)
     assert np.array_equal(*maps)
     assert set(np.unique(maps[0])) == {2, 5, 9}
-    with np.load(out / "split.npz") as saved:
-        test = saved["parts"] == 3
+    test = load_split(out / "split.json", scene.labels).test
     accuracy = (maps[0] == scene.labels)[test].mean()
     assert accuracy == pytest.approx(report.overall_accuracy)
 
@@ -109,7 +109,7 @@ def test_a_saved_split_repeats_a_run(spec, finished, tmp_path) -> None:
         replace(
             spec,
             out=str(tmp_path / "fixed"),
-            split=SplitSpec(kind=str(out / "split.npz")),
+            split=SplitSpec(kind=str(out / "split.json")),
             map=False,
         )
     )
@@ -143,7 +143,7 @@ def test_a_users_own_parts_are_called(spec, tmp_path) -> None:
 
 
 @pytest.mark.parametrize("pixels", ["train", "all"])
-def test_the_basis_sees_the_pixels_it_is_told_to(spec, pixels, tmp_path) -> None:
+def test_the_basis_sees_the_pixels_it_is_told_to(spec, small_scene, pixels, tmp_path) -> None:
     run_curriculum(
         replace(
             spec,
@@ -154,8 +154,7 @@ def test_the_basis_sees_the_pixels_it_is_told_to(spec, pixels, tmp_path) -> None
         )
     )
     _, basis, _ = load_bundle(tmp_path / "run" / "model")
-    with np.load(tmp_path / "run" / "split.npz") as saved:
-        train = saved["parts"] == 1
+    train = load_split(tmp_path / "run" / "split.json", small_scene.labels).train
     cube = np.load(spec.scene.name)
     chosen = cube[train] if pixels == "train" else cube.reshape(-1, 12)
     np.testing.assert_allclose(basis.mean_B, chosen.mean(0), rtol=1e-9)

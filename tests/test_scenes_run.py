@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from st_ray.spectral.parts import PART_NAMES
+from st_ray.spectral.scene import SceneSpec, open_scene
+from st_ray.spectral.splitfile import load_split
 from tests.test_cli import assert_one_line
 
 CLASSES, SIDE, BANDS = 7, 10, 16
@@ -72,7 +74,8 @@ def test_patches_with_one_label_each_are_split_by_patch(st_ray, clouds: Path, tm
     # The majority of a hundred pixels errs less than they do.
     assert scores["accuracy"] == scores["right"] / scores["scored"] >= report["overall_accuracy"]
     assert f"By scene: {scores['right']} of {scores['scored']} test scenes are right" in out
-    saved = np.load(tmp_path / "out" / "split.npz")["parts"]
+    spec = SceneSpec(name=str(clouds / "patches.npy"), labels=str(clouds / "labels.npy"))
+    saved = load_split(tmp_path / "out" / "split.json", open_scene(spec).labels).parts
     side = 128  # a patch's rows, the space after it, and up to a tile's first row
     for top in range(0, 56 * side, side):
         own = {PART_NAMES[part] for part in np.unique(saved[top : top + SIDE])}

@@ -17,7 +17,7 @@ from st_ray.learn.backbones import backbone_entry
 from st_ray.learn.curriculum import Curriculum
 from st_ray.recipe import fill_in
 from st_ray.spectral.scene import Scene
-from st_ray.spectral.split import DRAWN
+from st_ray.spectral.split import DRAWN, NAMED
 
 # Raised when a change of the code makes measured cells out of date.
 FORMAT = 1
@@ -174,8 +174,8 @@ def scene_digest(scene: Scene) -> str:
 
 
 def split_digest(split: str) -> str:
-    """A drawn split's name, or a hash of a mask's file."""
-    return split if split in DRAWN else hashlib.sha256(Path(split).read_bytes()).hexdigest()[:16]
+    """A drawn or published split's name, or a hash of a mask's file."""
+    return split if split in NAMED else hashlib.sha256(Path(split).read_bytes()).hexdigest()[:16]
 
 
 # Given by digests, by the curriculum's own stages, or without an effect on the result.
@@ -184,6 +184,7 @@ _NO_EFFECT = (
     "scene.labels",
     "split.kind",
     "split.test_path",
+    "split.folder",
     "curriculum",
     "map",
     "out",

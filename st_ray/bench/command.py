@@ -93,7 +93,7 @@ def training(
         splits=tuple(split or ("random",)),
         backbones=_all_or(backbone or ["resnet2d"], backbones()),
         arms=_all_or(arm or ["default"], ARMS),
-        seeds=_seeds(seeds),
+        seeds=seeds_of(seeds),
         tuning_seed=tuning_seed,
         full_epochs=full_epochs,
         longest=longest,
@@ -167,7 +167,7 @@ def _all_or(names: list[str], known: Any) -> tuple[str, ...]:
     return tuple(known) if names == ["all"] else tuple(names)
 
 
-def _seeds(text: str) -> tuple[int, ...]:
+def seeds_of(text: str) -> tuple[int, ...]:
     """Seeds from "3" (0, 1, 2) or "10,11,12".
 
     Raises:

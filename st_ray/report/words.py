@@ -39,6 +39,14 @@ def duration(seconds: float | None) -> str:
     return "{} h {:02d} min".format(*divmod(round(seconds / 60), 60))
 
 
+def size(gigabytes: float) -> str:
+    """An amount of data: ``27.4 kB``, ``8.41 MB``, ``5 GB``."""
+    for unit, number_of in (("GB", gigabytes), ("MB", 1e3 * gigabytes)):
+        if number_of >= 1:
+            return f"{compact(number_of)} {unit}"
+    return f"{compact(1e6 * gigabytes)} kB"
+
+
 def saving(cost: float, full_cost: float) -> str:
     """How much cheaper ``cost`` is than ``full_cost``: ``7.8x less``, or the same or more."""
     if not (cost > 0 and full_cost > 0):
@@ -95,15 +103,15 @@ def honesty(split: SplitSummary) -> tuple[bool, str]:
             else "Use --split disjoint"
         )
         return True, (
-            f"{_share(split.leakage)} % of the test patches ({size}) contain a training pixel: "
-            "this score is optimistic, because the model has seen the neighbourhoods that it is "
-            f"tested on. {remedy} for a score that carries over to unseen ground."
+            f"{plain_share(split.leakage)} % of the test patches ({size}) contain a training "
+            "pixel: this score is optimistic, because the model has seen the neighbourhoods that "
+            f"it is tested on. {remedy} for a score that carries over to unseen ground."
         )
     guard = f" (guard band: {split.guard} px)" if split.guard else ""
     if split.footprint_overlap > 0:
         return False, (
             f"No test patch ({size}) contains a training pixel{guard}, but "
-            f"{_share(split.footprint_overlap)} % of them overlap a training patch in pixels "
+            f"{plain_share(split.footprint_overlap)} % of them overlap a training patch in pixels "
             "that are not labelled for training."
         )
     return False, (
@@ -112,8 +120,8 @@ def honesty(split: SplitSummary) -> tuple[bool, str]:
     )
 
 
-def _share(share: float) -> str:
-    """A percentage that is never rounded to 0 or 100 unless it is."""
+def plain_share(share: float) -> str:
+    """A share as a percentage, without its sign, that is never rounded to 0 or 100 unless it is."""
     shown = f"{100 * share:.1f}"
     if shown == "100.0" and share < 1:
         return "more than 99.9"

@@ -49,7 +49,7 @@ def write_report(
             (out / "map.png").unlink(missing_ok=True)
     if class_map is not None:
         picture = class_picture(class_map, tuple(entry.id for entry in report.scene.classes))
-        _write(out / "map.png", png(picture, zoom=zoom_for(picture.shape)))
+        write_bytes(out / "map.png", png(picture, zoom=zoom_for(picture.shape)))
     step = thinning(labels.shape)
     page = render_page(
         report,
@@ -58,11 +58,16 @@ def write_report(
         parts=parts[::step, ::step],
         false_colour=false_colour,
     )
-    _write(out / "report.html", page.encode())
+    write_bytes(out / "report.html", page.encode())
     report.save(out / "report.json")
 
 
-def _write(path: Path, content: bytes) -> None:
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a file so that it appears whole or not at all.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
     with writing(path), replacing(path) as file:
         file.write(content)
 

@@ -172,10 +172,10 @@ def apply_verdict(
     """
     notes = []
     if verdict.bad:
-        notes.append(f"{_count(len(verdict.bad), 'unusable band')}: {_bands(verdict.bad)}")
+        notes.append(f"{counted(len(verdict.bad), 'unusable band')}: {_bands(verdict.bad)}")
     if len(verdict.masked):
         notes.append(
-            f"{_count(len(verdict.masked), 'labelled pixel')} with NaN or nodata in usable bands: "
+            f"{counted(len(verdict.masked), 'labelled pixel')} with NaN or nodata in usable bands: "
             f"{_pixels(verdict.masked)}"
         )
     if len(verdict.bad) == len(scene.cube.band_indices):
@@ -206,7 +206,8 @@ def apply_verdict(
     return usable, tuple(f"left out {note}" for note in notes)
 
 
-def _count(number: int, noun: str) -> str:
+def counted(number: int, noun: str) -> str:
+    """A number of things in words: "1 band", "12 bands"."""
     return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 

@@ -70,6 +70,10 @@ class Cube(Protocol):
         """Kept bands as numbered in the file, 0-based, in the order `read` returns them."""
 
     @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the values as they are stored; of a mosaic, the first scene's."""
+
+    @property
     def extents(self) -> tuple[Extent, ...]:
         """The scenes in it, from top to bottom."""
 
@@ -136,6 +140,13 @@ class FileCube:
         """The one scene, which holds every row."""
         del row
         return Extent(top=0, height=self.file_shape[0], width=self.file_shape[1])
+
+    @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the values as they are stored."""
+        one = slice(0, 1)
+        with reading(Path(self.path)):
+            return self._reader().read(one, one, self.band_indices[:1]).dtype
 
     @property
     def band_indices(self) -> tuple[int, ...]:

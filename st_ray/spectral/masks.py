@@ -5,14 +5,15 @@ Shape letters: H W scene.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from st_ray.errors import SplitError
+from st_ray.errors import SplitError, unknown_name
 from st_ray.spectral.files import Wanted, array_shapes, find_key, read_array
 from st_ray.spectral.label_files import whole_numbers
 from st_ray.spectral.labels import shape_mismatch
@@ -44,7 +45,11 @@ class FixedMasks:
 
 
 def read_masks(
-    path: Path, test_path: str | None, key: str | None, labels_HW: NDArray[np.integer]
+    path: Path,
+    test_path: str | None,
+    key: str | None,
+    labels_HW: NDArray[np.integer],
+    ids: Mapping[int, int] | None = None,
 ) -> FixedMasks:
     """Read fixed masks; class ids are the ground truth's, the masks' own are only compared.
 
@@ -53,6 +58,7 @@ def read_masks(
         test_path: Raster whose nonzero pixels test, if another file holds it.
         key: Variable of the training raster, where the file holds several; None finds it.
         labels_HW: Ground truth, 0 = unlabelled.
+        ids: The ground truth's id of each of the masks' own; None: what most of its pixels are.
 
     Raises:
         SplitError: A file cannot be read or does not fit, two parts share pixels, or a class has
@@ -61,15 +67,16 @@ def read_masks(
     keys = array_shapes(path, SplitError)
     train_key = key or _named(keys, _TRAIN)
     notes: list[str] = []
-    train = _labelled(path, train_key, labels_HW, "training", notes)
+    read = partial(_labelled, labels=labels_HW, notes=notes, meaning=ids)
+    train = read(path, train_key, what="training")
     validation_key, test_key = _named(keys, _VALIDATION), _named(keys, _TEST)
     validation = test = None
     if validation_key is not None:
-        validation = _labelled(path, validation_key, labels_HW, "validation", notes)
+        validation = read(path, validation_key, what="validation")
     if test_path is not None:
-        test = _labelled(Path(test_path).expanduser(), None, labels_HW, "test", notes)
+        test = read(Path(test_path).expanduser(), None, what="test")
     elif test_key is not None:
-        test = _labelled(path, test_key, labels_HW, "test", notes)
+        test = read(path, test_key, what="test")
     else:
         test = (labels_HW != 0) & ~train
         if validation is not None:
@@ -77,6 +84,21 @@ def read_masks(
     _check_disjoint(path, {"training": train, "validation": validation, "test": test})
     _check_classes(path, train, labels_HW)
     return FixedMasks(train=train, validation=validation, test=test, notes=tuple(notes))
+
+
+def find_mask(kind: str, named: Sequence[str]) -> Path:
+    """The mask file that a kind of split is the path of.
+
+    Raises:
+        SplitError: There is none; lists the kinds that go by name.
+    """
+    path = Path(kind).expanduser()
+    if path.is_file():
+        return path
+    if path.suffix or len(path.parts) > 1:
+        raise SplitError(f"no such split file: {path} (in {Path.cwd()})")
+    message = unknown_name("split", kind, named)
+    raise SplitError(f"{message}; or the path of a mask file or a split manifest")
 
 
 def carve(
@@ -107,7 +129,13 @@ def _named(keys: dict[str, tuple[int, ...]], names: Sequence[str]) -> str | None
 
 
 def _labelled(
-    path: Path, key: str | None, labels: NDArray[np.integer], what: str, notes: list[str]
+    path: Path,
+    key: str | None,
+    *,
+    labels: NDArray[np.integer],
+    what: str,
+    notes: list[str],
+    meaning: Mapping[int, int] | None,
 ) -> Mask:
     raster = read_array(path, find_key(path, key, _MASK), SplitError)
     if raster.shape != labels.shape:
@@ -124,12 +152,21 @@ def _labelled(
             f"{what} mask: {dropped} of its {int(marked.sum())} pixels are unlabelled in the "
             "ground truth and were dropped"
         )
-    notes.extend(_compare(raster[mask], labels[mask], what))
+    notes.extend(_compare(raster[mask], labels[mask], what, meaning))
     return mask
 
 
-def _compare(ids: NDArray[np.generic], truth: NDArray[np.integer], what: str) -> list[str]:
-    """Notes on a mask's own class ids: reordered against the ground truth, or in conflict."""
+def _compare(
+    ids: NDArray[np.generic],
+    truth: NDArray[np.integer],
+    what: str,
+    given: Mapping[int, int] | None,
+) -> list[str]:
+    """Notes on a mask's own class ids: reordered against the ground truth, or in conflict.
+
+    Raises:
+        SplitError: What the ids are said to mean is not what the ground truth says.
+    """
     own, own_index = np.unique(ids, return_inverse=True)
     if len(own) == 1:
         return []  # a plain mask, without class ids
@@ -137,6 +174,8 @@ def _compare(ids: NDArray[np.generic], truth: NDArray[np.integer], what: str) ->
     table = np.zeros((len(own), len(classes)), dtype=np.int64)
     np.add.at(table, (own_index, class_index), 1)
     meaning = classes[table.argmax(axis=1)]
+    if given is not None:
+        _check_meaning(own, meaning, what, given)
     notes = []
     if (meaning != own).any():
         listing = ", ".join(f"{int(a)}={int(b)}" for a, b in zip(own, meaning, strict=True))
@@ -151,6 +190,21 @@ def _compare(ids: NDArray[np.generic], truth: NDArray[np.integer], what: str) ->
             "which was used"
         )
     return notes
+
+
+def _check_meaning(
+    own: NDArray[np.generic],
+    meaning: NDArray[np.integer],
+    what: str,
+    given: Mapping[int, int],
+) -> None:
+    for index, found in zip(own.tolist(), meaning.tolist(), strict=True):
+        if given.get(index) != found:
+            raise SplitError(
+                f"{what} mask: its class {index} is class {given.get(index)} of the published "
+                f"ground truth, but most of its pixels have class {found} in these labels; "
+                "use the published labels, or name the mask's file as the split"
+            )
 
 
 def _check_disjoint(path: Path, parts: dict[str, Mask | None]) -> None:

@@ -68,6 +68,11 @@ class MosaicCube:
         return self.parts[0].band_indices
 
     @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the first scene's values as they are stored."""
+        return self.parts[0].dtype
+
+    @property
     def extents(self) -> tuple[Extent, ...]:
         """Where each scene lies."""
         return tuple(self.extent_at(top) for top in self.tops)

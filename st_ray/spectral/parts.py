@@ -8,24 +8,21 @@ Shape letters: H W scene.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from st_ray.errors import SplitError, writing
 from st_ray.spectral.blocks import reach
 from st_ray.spectral.cube import Extent
-from st_ray.spectral.files import replacing
-from st_ray.spectral.labels import shape_mismatch
 
 UNUSED, TRAIN, VALIDATION, TEST = 0, 1, 2, 3
 PART_NAMES = ("unused", "train", "validation", "test")
 
 Labels = NDArray[np.integer]
 Mask = NDArray[np.bool_]
+Setting = str | int | float | None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -37,11 +34,15 @@ class Split:
         notes: What the reader of a result should know about the split.
         labels_sha256: Fingerprint of the label raster the split was made for.
         extents: Where each scene lies, if it is several: no patch reaches from one to another.
+        rule: How the pixels were chosen: "kind" and the settings of that kind; plain.
+        seed: What the draw was seeded with; None if it is not known.
     """
 
     parts: NDArray[np.uint8]
     notes: tuple[str, ...] = ()
     labels_sha256: str = ""
+    rule: Mapping[str, Setting] = field(default_factory=dict)
+    seed: int | None = None
     extents: tuple[Extent, ...] = ()
 
     @property
@@ -68,21 +69,6 @@ class Split:
             table[int(index)] = {PART_NAMES[part]: int(per_part[part]) for part in order}
         return table
 
-    def save(self, path: Path) -> None:
-        """Write the split as an .npz file that ``SplitSpec(kind=path)`` reads back.
-
-        Raises:
-            OutputError: The file cannot be written.
-        """
-        with writing(path), replacing(path) as file:
-            np.savez_compressed(
-                file,
-                allow_pickle=False,
-                parts=self.parts,
-                labels_sha256=np.array(self.labels_sha256),
-                notes=np.array(self.notes, dtype=np.str_),
-            )
-
 
 def list_small(small: Sequence[tuple[int, int]]) -> str:
     """Classes (id, how many) that are too small, in words, and how to leave them out."""
@@ -93,28 +79,6 @@ def list_small(small: Sequence[tuple[int, int]]) -> str:
 
 
 _NAMED = 20  # classes in one line
-
-
-def load_split(path: Path, labels: Labels) -> Split:
-    """Read a split that `Split.save` wrote.
-
-    Raises:
-        SplitError: Not a saved split, or one of other labels.
-    """
-    with np.load(path, allow_pickle=False) as archive:
-        missing = {"parts", "labels_sha256", "notes"} - set(archive.files)
-        if missing:
-            raise SplitError(f"split {path}: not a saved split, it lacks {sorted(missing)}")
-        parts, fingerprint = archive["parts"], str(archive["labels_sha256"])
-        notes = tuple(str(note) for note in archive["notes"])
-    if parts.shape != labels.shape:
-        raise SplitError(shape_mismatch(f"split {path}", parts.shape, labels.shape))
-    if fingerprint != labels_fingerprint(labels):
-        raise SplitError(
-            f"split {path} was made for other labels; use the same scene, label file and "
-            "ignored classes, or make a new split"
-        )
-    return Split(parts=parts.astype(np.uint8), notes=notes, labels_sha256=fingerprint)
 
 
 def leakage(split: Split, patch_size: int) -> float:
@@ -143,3 +107,8 @@ def _share_near_train(split: Split, distance: int) -> float:
         if test.any() and (crop == TRAIN).any():
             near += int(reach(crop == TRAIN, distance)[test].sum())
     return near / tests if tests else 0.0
+
+
+def parts_fingerprint(parts_HW: NDArray[np.uint8]) -> str:
+    """SHA-256 of a raster of parts: one byte a pixel, row by row."""
+    return hashlib.sha256(np.ascontiguousarray(parts_HW, dtype=np.uint8).tobytes()).hexdigest()

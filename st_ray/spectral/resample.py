@@ -136,6 +136,11 @@ class ResampledCube:
         return tuple(range(len(self.wavelengths))) if self.bands is None else self.bands
 
     @property
+    def dtype(self) -> np.dtype[np.generic]:
+        """Type of the source's values as they are stored."""
+        return self.source.dtype
+
+    @property
     def extents(self) -> tuple[Extent, ...]:
         """The source's scenes."""
         return self.source.extents

@@ -198,7 +198,7 @@ def _open(spec: SceneSpec, entry: Entry) -> tuple[Scene, bool]:
         cube=cube,
         labels=labels.ids,
         class_names=known.class_names if known else labels.names,
-        false_colour=pictured.false_colour if pictured else _picture_bands(cube),
+        false_colour=pictured.false_colour if pictured else picture_bands(cube),
         class_colours=labels.colours,
         notes=(*notes, *labels.notes),
     )
@@ -227,7 +227,7 @@ def _open_stack(
         cube=cube,
         labels=lay_labels(cube, told.rasters),
         class_names=told.names,
-        false_colour=_picture_bands(cubes[0]),
+        false_colour=picture_bands(cubes[0]),
         members=tuple(
             Member(name=f"{path.name}[{item}]", extent=extent, part=entry.part, whole=told.whole)
             for item, extent in enumerate(cube.extents)
@@ -273,7 +273,7 @@ def _open_cube(
     return cube, source.notes
 
 
-def _picture_bands(cube: FileCube) -> tuple[int, int, int]:
+def picture_bands(cube: FileCube) -> tuple[int, int, int]:
     """Bands for red, green and blue: by wavelength, or spread over the spectrum, red longest."""
     bands = cube.file_shape[2]
     red, green, blue = 3 * bands // 4, bands // 2, bands // 4

@@ -6,17 +6,16 @@ Shape letters: H W scene.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from st_ray.errors import SpecError, SplitError, unknown_name
+from st_ray.errors import SpecError, SplitError
 from st_ray.spectral.allot import Shares, allot
 from st_ray.spectral.blocks import BlockQuotas, draw_blocks
-from st_ray.spectral.files import array_shapes
-from st_ray.spectral.masks import carve, read_masks
+from st_ray.spectral.masks import FixedMasks, carve, find_mask, read_masks
 from st_ray.spectral.members import Member, check_whole, settle_kind
 from st_ray.spectral.parts import (
     PART_NAMES,
@@ -24,18 +23,21 @@ from st_ray.spectral.parts import (
     TRAIN,
     UNUSED,
     VALIDATION,
+    Setting,
     Split,
     footprint_overlap,
     labels_fingerprint,
     leakage,
     list_small,
-    load_split,
 )
 from st_ray.spectral.patches import check_odd
+from st_ray.spectral.published import PUBLISHED, read_published
+from st_ray.spectral.splitfile import holds_split, load_split
 
 __all__ = ["Split", "SplitSpec", "footprint_overlap", "leakage", "settle_kind", "split_labels"]
 
 DRAWN = ("auto", "random", "disjoint", "scenes")
+NAMED = (*DRAWN, *PUBLISHED)
 
 Labels = NDArray[np.integer]
 Mask = NDArray[np.bool_]
@@ -48,8 +50,9 @@ class SplitSpec:
     Attributes:
         kind: "random" (stratified), "disjoint" (spatial blocks with a guard band), "scenes" (of
             several scenes, each wholly in one part), "auto" ("scenes" where scenes have one label
-            each or a manifest says their parts, else "random"), or the path of a mask (.mat, .npy,
-            .npz, .tif, .png) or of a split saved by `Split.save`.
+            each or a manifest says their parts, else "random"), a published split (see
+            `st_ray.spectral.published`), or the path of a mask (.mat, .npy, .npz, .tif, .png) or
+            of a saved split (.json; see `st_ray.spectral.splitfile`).
         train_fraction: Share of each class that trains, in 0..1; at least one pixel, or scene.
         validation_fraction: Share of each class that validates, in 0..1; at least one pixel, or
             scene. Of the training part, where a mask or manifest names no validation part.
@@ -60,6 +63,7 @@ class SplitSpec:
         mask_key: Fixed: variable of the training mask in a file that holds several.
         pixels_per_scene: Scenes: labelled pixels of a scene that train, or validate, at most; None
             takes all. Test scenes are scored in full.
+        folder: Published: where its files lie; None: in the cache.
     """
 
     kind: str = "auto"
@@ -70,6 +74,7 @@ class SplitSpec:
     test_path: str | None = None
     mask_key: str | None = None
     pixels_per_scene: int | None = None
+    folder: str | None = None
 
     def __post_init__(self) -> None:
         for name in ("train_fraction", "validation_fraction"):
@@ -84,10 +89,15 @@ class SplitSpec:
             )
         if self.guard is not None and self.guard < 0:
             raise SplitError(f"split.guard={self.guard}: expected 0 pixels or more")
-        if self.kind in DRAWN and (self.test_path or self.mask_key):
+        if self.kind in NAMED and (self.test_path or self.mask_key):
             raise SplitError(
                 f"split.test_path and split.mask_key go with a mask file, not with split.kind="
                 f"{self.kind}; set it to the training mask's path"
+            )
+        if self.folder is not None and self.kind not in PUBLISHED:
+            raise SplitError(
+                f"split.folder goes with a published split ({', '.join(PUBLISHED)}), not with "
+                f"{self.kind!r}; leave it out"
             )
         if self.block_size is not None and self.block_size < 1:
             raise SplitError(f"split.block_size={self.block_size}: expected 1 pixel or more")
@@ -125,19 +135,16 @@ def split_labels(
             empty, or scenes with one label each would be in several parts.
     """
     _check_patch(patch_size, labels_HW.shape)
-    rng = np.random.default_rng(seed)
     kind = settle_kind(spec.kind, members)
-    if kind == "random":
-        _check_classes(labels_HW)
-        split = _random(labels_HW, spec, rng)
-    elif kind == "disjoint":
-        _check_classes(labels_HW)
-        split = _disjoint(labels_HW, spec, rng, patch_size)
-    elif kind == "scenes":
-        split = _scenes(labels_HW, spec, rng, members)
+    path = Path(kind).expanduser()
+    if kind not in NAMED and path.is_file() and holds_split(path):
+        split = load_split(path, labels_HW)
     else:
-        split = _fixed(labels_HW, spec, rng)
-        check_whole(split, spec.kind, members)
+        settled, rng = replace(spec, kind=kind), np.random.default_rng(seed)
+        drawn = _draw(labels_HW, settled, rng, patch_size, members)
+        split = replace(drawn, seed=seed, rule={**_rule(settled), **drawn.rule})
+    if kind not in DRAWN:
+        check_whole(split, kind, members)
     for part in (TRAIN, VALIDATION, TEST):
         if not (split.parts == part).any():
             remedy = (
@@ -160,6 +167,28 @@ def _scenes(
     parts, notes = allot(labels, members, shares, rng)
     masks = (parts == TRAIN, parts == VALIDATION, parts == TEST)
     return _assemble(labels, *masks, notes)
+
+
+def _draw(
+    labels: Labels,
+    spec: SplitSpec,
+    rng: np.random.Generator,
+    patch_size: int,
+    members: Sequence[Member],
+) -> Split:
+    if spec.kind == "scenes":
+        return _scenes(labels, spec, rng, members)
+    if spec.kind in DRAWN:
+        _check_classes(labels)
+    if spec.kind == "random":
+        return _random(labels, spec, rng)
+    if spec.kind == "disjoint":
+        return _disjoint(labels, spec, rng, patch_size)
+    if spec.kind in PUBLISHED:
+        masks = read_published(spec.kind, spec.folder, labels)
+    else:
+        masks = read_masks(find_mask(spec.kind, NAMED), spec.test_path, spec.mask_key, labels)
+    return _of_masks(labels, masks, spec, rng)
 
 
 def _check_patch(patch_size: int, shape: tuple[int, ...]) -> None:
@@ -217,19 +246,13 @@ def _disjoint(labels: Labels, spec: SplitSpec, rng: np.random.Generator, patch_s
             f"the guard is narrower than the patch's radius {patch_size // 2}: "
             "test patches hold training pixels"
         )
-    return _assemble(labels, train, validation, test, notes)
+    drawn = _assemble(labels, train, validation, test, notes)
+    return replace(drawn, rule={"guard": guard, "block_size": block_size, "patch_size": patch_size})
 
 
-def _fixed(labels: Labels, spec: SplitSpec, rng: np.random.Generator) -> Split:
-    path = Path(spec.kind).expanduser()
-    if not path.is_file():
-        if path.suffix or len(path.parts) > 1:
-            raise SplitError(f"no such split file: {path} (in {Path.cwd()})")
-        message = unknown_name("split", spec.kind, DRAWN)
-        raise SplitError(f"{message}; or the path of a mask file")
-    if path.suffix.lower() == ".npz" and "parts" in array_shapes(path, SplitError):
-        return load_split(path, labels)
-    masks = read_masks(path, spec.test_path, spec.mask_key, labels)
+def _of_masks(
+    labels: Labels, masks: FixedMasks, spec: SplitSpec, rng: np.random.Generator
+) -> Split:
     notes = list(masks.notes)
     train, validation = masks.train, masks.validation
     if validation is None:
@@ -255,3 +278,17 @@ def _assemble(labels: Labels, train: Mask, validation: Mask, test: Mask, notes: 
     if unused:
         notes.append(f"{unused} labelled pixels are in no part")
     return Split(parts=parts, notes=tuple(notes), labels_sha256=labels_fingerprint(labels))
+
+
+def _rule(spec: SplitSpec) -> dict[str, Setting]:
+    """What decides a split, for its manifest; files by their names, which say more elsewhere."""
+    rule: dict[str, Setting] = {
+        name: value for name, value in asdict(spec).items() if value is not None
+    }
+    rule.pop("folder", None)
+    for name in ("kind", "test_path"):
+        if name in rule and rule[name] not in NAMED:
+            rule[name] = Path(str(rule[name])).name
+    if spec.kind not in DRAWN:
+        rule.pop("train_fraction")
+    return rule

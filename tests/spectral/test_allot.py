@@ -15,6 +15,7 @@ from st_ray.spectral.cube import Extent
 from st_ray.spectral.members import Member
 from st_ray.spectral.parts import TEST, TRAIN, UNUSED, VALIDATION
 from st_ray.spectral.split import Split, SplitSpec, footprint_overlap, leakage, split_labels
+from st_ray.spectral.splitfile import save_split
 
 SIDE, STEP = 6, 70
 
@@ -144,16 +145,16 @@ def test_scenes_with_one_label_are_never_split_by_pixel(kind: str, tmp_path: Pat
     with pytest.raises(SplitError, match=rf"a {kind} split draws pixels, and 8 of the 8 scenes"):
         split_labels(labels, SplitSpec(kind=kind), 0, 5, members)
     drawn = split_labels(labels, SplitSpec(kind="random"), 0, 5)
-    drawn.save(tmp_path / "split.npz")
+    save_split(drawn, tmp_path / "split.json", labels)
     with pytest.raises(SplitError, match=r"scene s0, .* is in train and "):
-        split_labels(labels, SplitSpec(kind=str(tmp_path / "split.npz")), 0, 5, members)
+        split_labels(labels, SplitSpec(kind=str(tmp_path / "split.json")), 0, 5, members)
 
 
 def test_a_split_by_scene_is_read_back(tmp_path: Path) -> None:
     labels, members = mosaic([[1]] * 4 + [[2]] * 4)
     split = split_labels(labels, SplitSpec(), 0, 5, members)
-    split.save(tmp_path / "split.npz")
-    again = split_labels(labels, SplitSpec(kind=str(tmp_path / "split.npz")), 1, 5, members)
+    save_split(split, tmp_path / "split.json", labels)
+    again = split_labels(labels, SplitSpec(kind=str(tmp_path / "split.json")), 1, 5, members)
     np.testing.assert_array_equal(again.parts, split.parts)
 
 
