@@ -61,8 +61,8 @@ def of_bands(scene: Scene, look: Look, verdict: BandVerdict) -> Iterator[Finding
     if lacking:
         yield Finding(
             severity="note",
-            what=f"{counted(lacking, 'usable band')} lack a value (NaN or nodata) in some pixels",
-            remedy="pixels without a value there are left out of labels and map",
+            what=f"values are missing (NaN or nodata) in {counted(lacking, 'usable band')}",
+            remedy="pixels without a value there are left out of training and map",
         )
     if look.survey.empty:
         share = int(look.survey.empty) / pixels
@@ -74,7 +74,8 @@ def of_bands(scene: Scene, look: Look, verdict: BandVerdict) -> Iterator[Finding
     if len(verdict.masked):
         yield Finding(
             severity="warning",
-            what=f"{counted(len(verdict.masked), 'labelled pixel')} lack a value in a usable band",
+            what="a usable band's value is missing in "
+            f"{counted(len(verdict.masked), 'labelled pixel')}",
             remedy="training leaves them out; check that labels and image belong together",
         )
     yield from _flat(look, scene.cube.meta, pixels)
@@ -87,8 +88,8 @@ def _flat(look: Look, meta: Metadata, pixels: int) -> Iterator[Finding]:
         stored = (value - meta.offset[0]) / meta.scale[0]
         yield Finding(
             severity="warning",
-            what=f"{counted(count, 'pixel')} ({_percent(count / pixels)}) have the value "
-            f"{value:g} in every band, as pixels that were never measured do",
+            what=f"the value is {value:g} in every band of {counted(count, 'pixel')} "
+            f"({_percent(count / pixels)}), as it is where nothing was measured",
             remedy=f"if it stands for nodata: --set scene.nodata={stored:g}",
         )
 
@@ -107,8 +108,8 @@ def _saturated(scene: Scene, look: Look, verdict: BandVerdict) -> Iterator[Findi
     )
     yield Finding(
         severity="warning",
-        what=f"{counted(len(found), 'band')} look saturated, many pixels at the very maximum: "
-        f"{listed}",
+        what=f"many pixels have the very maximum of {counted(len(found), 'band')}, as in "
+        f"saturation: {listed}",
         remedy="check the sensor's range; bright classes cannot be told apart there",
     )
 
@@ -120,8 +121,8 @@ def _stray(look: Look) -> Iterator[Finding]:
     if found:
         yield Finding(
             severity="note",
-            what=f"{counted(found, 'band')} have a value more than {_STRAY:.0f} standard "
-            "deviations from their mean: a dead or stray pixel, or a very bright target",
+            what=f"there are values more than {_STRAY:.0f} standard deviations from the mean of "
+            f"{counted(found, 'band')}: a dead or stray pixel, or a very bright target",
             remedy="look for it in the false colour; if it is labelled, unlabel it",
         )
 

@@ -119,9 +119,8 @@ def _open(spec: RunSpec) -> tuple[Scene, list[Finding]]:
     scene, unlabelled = open_any(spec.scene, spec.tiles.side)
     findings = [Finding(severity="note", what=note) for note in scene.notes]
     if unlabelled:
-        remedy = "to train, give the class raster with --labels FILE"
-        what = f"without labels: {unlabelled}"
-        findings.append(Finding(severity="note", what=what, remedy=remedy))
+        # It names the remedy itself.
+        findings.append(Finding(severity="note", what=f"without labels: {unlabelled}"))
     return scene, findings
 
 

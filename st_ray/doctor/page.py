@@ -45,7 +45,11 @@ def render_inspection(inspection: Inspection) -> str:
             colours=[hexadecimal(colour) for colour in class_colours(len(ids))],
             spectra=Markup(draw_spectra(inspection)),
             bands=Markup(draw_bands(table)),
-            odd_bands=[band for band in table["bands"] if band["unusable"] or band["nan"]],
+            odd_bands=[
+                band
+                for band in table["bands"]
+                if band["unusable"] or band["nan"] + band["nodata"] > table["scene"]["empty"]
+            ],
         )
     )
 

@@ -89,8 +89,8 @@ def test_bands_that_cannot_be_used_are_named(look: Look, scene_files) -> None:
     values[:, :, 3], values[:, :, 5], values[0, :3, 8] = 7, np.nan, np.nan
     found = look(values)
     _one(_told(found, "warning"), r"2 bands cannot .* 3 \(constant at 7\), 5 \(NaN .*bad_bands")
-    _one(_told(found, "note"), "1 usable band lack")
-    _one(_told(found, "warning"), "3 labelled pixels lack a value in a usable band")
+    _one(_told(found, "note"), "missing .* in 1 usable band;")
+    _one(_told(found, "warning"), "a usable band's value is missing in 3 labelled pixels")
     unusable = [row["band"] for row in found.table["bands"] if row["unusable"]]
     assert unusable == [3, 5]
     assert found.table["splits"][0]["train"] > 0  # of what is left
@@ -99,7 +99,10 @@ def test_bands_that_cannot_be_used_are_named(look: Look, scene_files) -> None:
 def test_pixels_that_were_never_measured_are_found(look: Look, scene_files) -> None:
     values = scene_files.values.copy()
     values[:, 12:14] = 0
-    _one(_told(look(values), "warning"), r"60 pixels \(7\.7 %\) have the value 0 .*nodata=0")
+    _one(
+        _told(look(values), "warning"),
+        r"value is 0 in every band of 60 pixels \(7\.7 %\).*nodata=0",
+    )
     declared = look(values, nodata=0)
     assert not any("every band" in line for line in _told(declared, "warning"))
     _one(_told(declared, "note"), r"60 pixels \(7\.7 %\) hold no valid value")
@@ -108,13 +111,13 @@ def test_pixels_that_were_never_measured_are_found(look: Look, scene_files) -> N
 def test_a_saturated_band_is_found(look: Look, scene_files) -> None:
     values = scene_files.values.copy()
     values[:, :, 6] = np.minimum(values[:, :, 6], np.quantile(values[:, :, 6], 0.9))
-    _one(_told(look(values), "warning"), r"1 band look saturated, .*: 6 \(1\d\.\d % at ")
+    _one(_told(look(values), "warning"), r"maximum of 1 band, as in saturation: 6 \(1\d\.\d % at ")
 
 
 def test_a_stray_pixel_is_found(look: Look, scene_files) -> None:
     values = scene_files.values.copy()
     values[4, 4, 2] = 60_000
-    _one(_told(look(values), "note"), "1 band have a value more than 12 standard deviations")
+    _one(_told(look(values), "note"), "more than 12 standard deviations from the mean of 1 band")
 
 
 def test_labels_from_right_to_left_are_found(look: Look, scene_files) -> None:
@@ -203,7 +206,7 @@ def test_nodata_is_advised_as_the_file_stores_it(
     told = replace(small_scene, cube=cube)
     monkeypatch.setattr("st_ray.doctor.opening.open_scene", lambda *_: told)
     found = inspect_scene(spec, forecast=False)
-    _one(_told(found, "warning"), r"have the value 5\.5 in every band.*scene\.nodata=9$")
+    _one(_told(found, "warning"), r"value is 5\.5 in every band.*scene\.nodata=9$")
 
 
 def test_a_split_given_is_looked_at_too(look: Look, spec, scene_files, tmp_path: Path) -> None:
