@@ -194,4 +194,10 @@ _NO_EFFECT = (
 )
 # Settings that were added since the first cells were measured, at the value that those had: a
 # cell without the setting is one with this value.
-_USUAL: dict[str, Any] = {"basis.precision": "exact", "cluster.placement": "auto", "patches": None}
+_USUAL: dict[str, Any] = {
+    "basis.precision": "exact",
+    "cluster.placement": "auto",
+    "patches": None,
+    "scene.resample": False,
+    "split.pixels_per_scene": None,
+}
