@@ -75,7 +75,7 @@ class AuditSpec:
 
     def run(self, backbone: str, kind: str, seed: int) -> RunSpec:
         """The run of a cell."""
-        name = f"{backbone.rpartition(':')[2]}-{kind}-seed{seed}"
+        name = f"{backbone.replace(':', '.')}-{kind}-seed{seed}"
         return replace(
             self.base,
             backbone=backbone,

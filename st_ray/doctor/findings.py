@@ -149,15 +149,15 @@ def of_metadata(meta: Metadata) -> Iterator[Finding]:
 def of_labels(scene: Scene, look: Look, train_fraction: float) -> Iterator[Finding]:
     """Counts of classes."""
     names = {index: _named(scene, index) for index in scene.classes}
-    counted = list(zip(scene.classes, look.pixels.tolist(), strict=True))
-    if len(counted) < 2:
+    pixels = list(zip(scene.classes, look.pixels.tolist(), strict=True))
+    if len(pixels) < 2:
         yield Finding(
             severity="warning",
             what=f"only one class is labelled: {names[scene.classes[0]]}",
             remedy="a classifier needs two",
         )
         return
-    hopeless = [index for index, count in counted if count < 3]
+    hopeless = [index for index, count in pixels if count < 3]
     if hopeless:
         yield Finding(
             severity="warning",
@@ -168,7 +168,7 @@ def of_labels(scene: Scene, look: Look, train_fraction: float) -> Iterator[Findi
         )
     tiny = [
         f"{names[index]} ({count})"
-        for index, count in counted
+        for index, count in pixels
         if count >= 3 and round(train_fraction * count) < _FEW_TRAINED
     ]
     if tiny:
@@ -179,7 +179,7 @@ def of_labels(scene: Scene, look: Look, train_fraction: float) -> Iterator[Findi
         )
     if not hopeless and not tiny:
         yield Finding(severity="ok", what="every class has enough pixels to train, tune and test")
-    counts = [count for _, count in counted]
+    counts = [count for _, count in pixels]
     ratio = max(counts) / max(1, min(counts))
     if ratio > _UNEVEN:
         yield Finding(

@@ -95,7 +95,7 @@ def draw_gap(rows: Sequence[Row]) -> str:
                     markersize=9,
                     label=f"{kind} split" if at == 0 else None,
                 )
-        axes.set_yticks(range(len(rows)), [row["classifier"] for row in rows])
+        axes.set_yticks(range(len(rows)), [_as_text(row["classifier"]) for row in rows])
         axes.tick_params(axis="y", labelcolor=INK)
         axes.set_ylim(len(rows) - 0.5, -0.5)
         axes.set_xlabel("test OA, % (small: each seed, large: median)")
@@ -118,7 +118,7 @@ def draw_picture(inspection: Inspection) -> Figure:
     ratios = [3.6 * wide] * panels + ([6.0] if classes else [])
     axes = np.atleast_1d(figure.subplots(1, len(ratios), gridspec_kw={"width_ratios": ratios}))
     axes[0].imshow(inspection.picture)
-    axes[0].set_title(f"{inspection.table['scene']['name']}, false colour", fontsize=9)
+    axes[0].set_title(_as_text(f"{inspection.table['scene']['name']}, false colour"), fontsize=9)
     if classes:
         axes[1].imshow(overlay(inspection.picture, inspection.labels))
         axes[1].set_title("classes", fontsize=9)
@@ -133,6 +133,11 @@ def draw_picture(inspection: Inspection) -> Figure:
 
 
 MOST_DRAWN = 60  # classes that a figure or legend can hold
+
+
+def _as_text(name: str) -> str:
+    """A name as matplotlib prints it: two dollar signs would begin and end a formula."""
+    return name.replace("$", r"\$")
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
@@ -154,7 +159,7 @@ def _spectra(axes: Axes, inspection: Inspection) -> None:
                 spectrum_B[start:stop],
                 color=hexadecimal(colour),
                 linewidth=1.4,
-                label=None if number else f"{entry['id']} {entry['name']}",
+                label=None if number else _as_text(f"{entry['id']} {entry['name']}"),
             )
     axes.set_xlabel(label)
     axes.set_ylabel("mean value")

@@ -36,10 +36,12 @@ class Draft:
         done: Index of every tile that an earlier process or this one has written.
     """
 
-    def __init__(self, folder: Path, layers: Sequence[Layer], identity: str) -> None:
+    def __init__(
+        self, folder: Path, layers: Sequence[Layer], identity: str, *, anew: bool = False
+    ) -> None:
         self.folder, self.layers = folder, tuple(layers)
         self.done: set[int] = set()
-        self._identity = identity
+        self._identity, self._anew = identity, anew
         self._lock = FileLock(folder / _LOCK, timeout=0)
         self._files: dict[str, BinaryIO] = {}
         self._open = ExitStack()
@@ -47,7 +49,7 @@ class Draft:
         self._settled = time.monotonic()
 
     def __enter__(self) -> Self:
-        """Lock it and go on with what is there, or begin.
+        """Lock it and go on with what is there, or begin; anew, if that was asked for.
 
         Raises:
             OutputError: Another process is at it, what is there belongs to other settings, or it
@@ -112,6 +114,8 @@ class Draft:
 
     def _begin(self) -> None:
         journal = self.folder / _JOURNAL
+        if self._anew:  # not before the lock is held: another process may be at it
+            journal.unlink(missing_ok=True)
         if journal.is_file():
             known = journal.read_bytes()
             self.done = self._read(known)

@@ -45,20 +45,23 @@ def export(
         raise SpecError(f"--out {out}: expected a name that ends in .onnx")
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
     network, basis, card = load_bundle(model, backbone)
-    spectra = {"random": likely_spectra(basis, card.components, card.patch_size)}
-    if scene is not None:
-        spectra[scene] = scene_spectra(scene, card)
-    folded = Folded(basis, network, card.components)
-    data = build_onnx(folded, card)
     lines = []
-    for name, patches in spectra.items():
-        difference, largest = compare(data, folded, patches)
-        lines.append(
-            f"{len(patches)} patches, {name}: logits differ from torch's by {difference:.2g} at "
-            f"most, the largest is {largest:.3g}"
-        )
-    with filling(out) as path, writing(path), replacing(path) as file:
-        file.write(data)
+    with filling(out) as path:
+        with writing(path):
+            path.parent.mkdir(parents=True, exist_ok=True)  # what cannot be written ends here
+        spectra = {"random": likely_spectra(basis, card.components, card.patch_size)}
+        if scene is not None:
+            spectra[scene] = scene_spectra(scene, card)
+        folded = Folded(basis, network, card.components)
+        data = build_onnx(folded, card)
+        for name, patches in spectra.items():
+            difference, largest = compare(data, folded, patches)
+            lines.append(
+                f"{len(patches)} patches, {name}: logits differ from torch's by {difference:.2g} "
+                f"at most, the largest is {largest:.3g}"
+            )
+        with writing(path), replacing(path) as file:
+            file.write(data)
     side = card.patch_size
     lines.append(
         f"{out}: spectra (N, {len(card.bands)}, {side}, {side}) -> logits (N, {len(card.classes)})"

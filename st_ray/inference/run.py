@@ -145,11 +145,9 @@ class _Mapping:
         """Make it."""
         self.begun = time.perf_counter()
         task, spec = self.task, self.spec
-        if spec.overwrite:
-            shutil.rmtree(task.draft, ignore_errors=True)
         layers = task.layers(spec, self.bundle.card)
         self.listen({"kind": "phase", "name": "map"})
-        with Draft(task.draft, layers, task.identity) as draft:
+        with Draft(task.draft, layers, task.identity, anew=spec.overwrite) as draft:
             self._fill(engine, draft)
             return self._finish(draft)
 

@@ -25,6 +25,8 @@ from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.cube import Cube
 from st_ray.spectral.files import cache_root
 from st_ray.spectral.mosaic import match_files
+from st_ray.spectral.readers.choose import family
+from st_ray.spectral.readers.envi import open_envi
 from st_ray.spectral.scene import SceneSpec, open_cube
 from st_ray.spectral.tiles import Tile, TileSpec, plan_tiles
 from st_ray.storage import bare, exists, extend, is_uri, read_text, settle
@@ -139,10 +141,9 @@ def _plan(scene: SceneSpec, out: str, spec: PredictSpec, bundle: Bundle, model: 
     place = _with_suffix(settle(out), form.suffix)
     whole, opened = open_cube(scene, bundle.card.file_bands)
     cube, notes = match_scene(whole, bundle.card, resample=scene.resample)
-    stat = Path(cube.path).stat()
     told = (
         model,
-        (cube.path, stat.st_size, stat.st_mtime_ns, cube.file_shape, cube.band_indices),
+        (cube.path, _versions(Path(cube.path)), cube.file_shape, cube.band_indices),
         (scene.cube_key, scene.nodata, repr(cube.meta)),
         (spec.side, spec.probability, spec.confidence, form.name),
     )
@@ -211,6 +212,17 @@ def _draft(place: str) -> Path:
         return cache_root() / "maps" / _digest(place)[:24]
     path = Path(place)
     return path.with_name(f"{path.name}.part")
+
+
+def _versions(path: Path) -> tuple[tuple[int, int], ...]:
+    """Size and time of the last change of every file that a cube is read from."""
+    files = [path]
+    if path.is_dir():
+        files = sorted(item for item in path.rglob("*") if item.is_file())
+    elif family(path) == "envi":  # named by its header or by its data
+        envi = open_envi(path)
+        files = [envi.header, envi.data]
+    return tuple((stat.st_size, stat.st_mtime_ns) for stat in map(Path.stat, files))
 
 
 def _model_identity(bundle: Bundle) -> str:

@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from st_ray.errors import SceneError, StRayError, unknown_name
 from st_ray.spectral.heads import check_room, npy_header, npz_heads
-from st_ray.spectral.readers.hdf5 import hdf5_shapes, is_hdf5, read_hdf5
+from st_ray.spectral.readers.hdf5 import hdf5_bytes, hdf5_shapes, is_hdf5, read_hdf5
 
 MATLAB = ".mat"
 HDF5_SUFFIXES = (".h5", ".hdf5", ".he5")
@@ -282,7 +282,9 @@ def _claimed(path: Path, key: str) -> int:
     if path.suffix.lower() == ".npz":
         shape, kind = npz_heads(path)[key]
         return math.prod(shape) * kind.itemsize
-    if path.suffix.lower() == MATLAB and not is_hdf5(path):
+    if is_hdf5(path):
+        return hdf5_bytes(path, key)
+    if path.suffix.lower() == MATLAB:
         from scipy.io import whosmat
 
         return sum(math.prod(shape) for name, shape, _ in whosmat(path) if name == key)

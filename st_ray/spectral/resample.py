@@ -75,17 +75,6 @@ def band_weights(from_nm: Sequence[float], to_nm: Sequence[float]) -> BandWeight
     return BandWeights(below=order[below], above=order[above], share=share.astype(np.float32))
 
 
-def resample_bands(
-    values: NDArray[np.float32], from_nm: Sequence[float], to_nm: Sequence[float]
-) -> NDArray[np.float32]:
-    """Values (..., B) at some wavelengths, interpolated linearly to (..., T) at others.
-
-    Raises:
-        SceneError: A target lies outside the range by more than one band spacing.
-    """
-    return band_weights(from_nm, to_nm).apply(np.asarray(values, np.float32))
-
-
 def differing_band(one: Sequence[float], other: Sequence[float]) -> int | None:
     """The first band whose wavelengths differ by more than half a band (at least 1 nm), or None.
 

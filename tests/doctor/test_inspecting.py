@@ -17,6 +17,7 @@ from PIL import Image
 from st_ray import RunSpec, SceneSpec
 from st_ray.doctor.inspecting import Inspection, inspect_scene
 from st_ray.doctor.page import render_inspection
+from st_ray.doctor.plots import draw_picture
 from st_ray.errors import SceneError
 from st_ray.spectral.cube import FileCube
 from st_ray.spectral.metadata import Metadata
@@ -286,6 +287,8 @@ def test_names_in_a_page_are_escaped(look: Look, tmp_path: Path) -> None:
     found = look()
     found.table["scene"]["name"] = "<script>alert(1)</script>"
     found.table["classes"][0]["name"] = "a & <b>"
+    found.table["classes"][1]["name"] = r"$\nonsense{$"
+    draw_picture(found).savefig(tmp_path / "a.png")  # no formula either
     page = render_inspection(found)
     assert "<script>" not in page
     assert "a &amp; &lt;b&gt;" in page

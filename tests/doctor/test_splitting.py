@@ -26,7 +26,7 @@ def test_a_split_is_made_and_trained_on(
     assert code == 0, err
     assert "0.0 % of the test patches (5x5) hold a training pixel" in out
     assert "train on it with --split" in out
-    quick = ("--epochs", 8, "--workers", 0, "--set", "map=false", "--set", "cluster.threads=1")
+    quick = ("--epochs", 6, "--workers", 0, "--set", "map=false", "--set", "cluster.threads=1")
     code, _, err = st_ray("train", *words, *options, *quick, "--out", "drawn")
     assert code == 0, err
     code, _, err = st_ray(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from st_ray.learn.bundle import load_bundle
 from st_ray.spectral.scene import SceneSpec
 from st_ray.storage import exists, names, pull, push
 from tests.inference.conftest import SIX, stop_after_six
+from tests.rasters import write_envi
 
 WAVES = tuple(500.0 + 10 * band for band in range(12))
 
@@ -135,6 +137,31 @@ def test_the_unfinished_map_of_another_scene_is_not_gone_on_with(
         predict_maps(other)
     (result,) = predict_maps(replace(other, overwrite=True))
     assert result.predicted_pixels == 30 * 26
+
+
+def test_overwriting_leaves_alone_what_another_process_is_writing(asked, tmp_path: Path) -> None:
+    told = r"another process is writing to .*map\.npy\.part"
+
+    def meanwhile(event: dict) -> None:
+        if event["kind"] == "mapped" and event["pixels"] == SIX:
+            with pytest.raises(OutputError, match=told):
+                predict_maps(replace(asked, overwrite=True))
+
+    (result,) = predict_maps(asked, listen=meanwhile)
+    predict_maps(replace(asked, out=str(tmp_path / "whole.npy")))
+    assert Path(result.place).read_bytes() == (tmp_path / "whole.npy").read_bytes()
+
+
+def test_a_scene_whose_data_were_written_anew_is_another_though_its_header_is_not(
+    asked, scene_files, tmp_path: Path
+) -> None:
+    header = write_envi(tmp_path / "scene.hdr", scene_files.values)
+    taken = replace(asked, scene=SceneSpec(name=str(header)))
+    predict_maps(taken)
+    data = next(path for path in tmp_path.glob("scene.*") if path.suffix != ".hdr")
+    os.utime(data, ns=(0, 0))
+    with pytest.raises(OutputError, match=r"map\.npy is there already"):
+        predict_maps(taken)
 
 
 def test_the_model_is_loaded_once_and_tiles_are_read_in_windows(asked, monkeypatch) -> None:

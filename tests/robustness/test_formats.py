@@ -87,6 +87,13 @@ def hollow(count: int, kind: str) -> Callable[[Path], Path]:
     return write
 
 
+def vast(folder: Path) -> Words:
+    """A run with an HDF5 raster of labels that claims 10^13 values, and holds none."""
+    with pytest.importorskip("h5py").File(folder / "gt.h5", "w") as file:
+        file.create_dataset("gt", (10**7, 10**6), "u1", chunks=(4096, 4096))
+    return train(saved(folder / "cube.npy", cube()), folder / "gt.h5")
+
+
 def drawn(content: object, name: str = "gt.geojson", *, crs: str | None = "EPSG:32616") -> Make:
     """A run on a GeoTIFF scene with drawn labels of this content."""
 
@@ -163,6 +170,7 @@ ROWS = [
         r"expected real numbers",
     ),
     Row("a GeoTIFF of 90 GB of labels", labelled_by(hollow(1, "uint8")), r"claims 90 GB"),
+    Row("an HDF5 raster of 10 TB of labels", vast, r"cannot read .*gt\.h5: it claims 1e\+04 GB"),
     Row("labels of another continent", labelled_by(lambda path: _far(path)), r"lies in the scene"),
     Row("labels in three bands", labelled_by(lambda p: geotiff(p, cube()[..., :3])), r"2 dimens"),
     Row("an HDF5 file cut short", binary("s.h5", b"\x89HDF\r\n\x1a\n" + bytes(40)), r"cannot read"),

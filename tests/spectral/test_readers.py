@@ -317,6 +317,16 @@ def test_coordinates_of_netcdf_come_from_its_axes(scene_files: SceneFiles, tmp_p
     np.testing.assert_allclose(grid.transform, (0.01, 0, -87.005, 0, -0.01, 40.505))
     uneven = CORNER.c + np.arange(26.0) ** 1.5
     assert _coordinates(tmp_path / "a.nc", values, lambda it: it.assign_coords(x=uneven)) is None
+    # Over many pixels a step that grows by little lies apart by whole pixels at the end.
+    long = np.repeat(values, 40, axis=1)
+    centres = CORNER.c + 20.0 * np.arange(26 * 40)
+    creeping = centres + 1e-5 * (centres - CORNER.c) ** 2
+    for name, x, known in (
+        ("long", centres.astype(np.float32), True),
+        ("creeping", creeping, False),
+    ):
+        found = _coordinates(tmp_path / f"{name}.nc", long, lambda it, x=x: it.assign_coords(x=x))
+        assert (found is not None) == known
     bare = _coordinates(tmp_path / "b.nc", values, lambda it: it.drop_vars(["x", "y"]))
     assert bare is None
     south_up = _coordinates(tmp_path / "c.nc", values, lambda it: it.isel(y=slice(None, None, -1)))
@@ -407,6 +417,14 @@ def test_each_band_has_its_own_scale(tmp_path: Path) -> None:
     cube, _ = open_cube(SceneSpec(name=str(path)))
     np.testing.assert_array_equal(cube.read(ALL, ALL)[0, 0], [200, 101])
     np.testing.assert_array_equal(cube.select((1,)).read(ALL, ALL)[0, 0], [101])
+
+
+def test_nan_as_the_nodata_of_all_bands_is_one_value(tmp_path: Path) -> None:
+    path = write_tif(tmp_path / "a.tif", STORED.astype(np.float32), nodata=float("nan"))
+    cube, notes = open_cube(SceneSpec(name=str(path)))
+    assert notes == ()
+    assert cube.meta.nodata is not None
+    assert np.isnan(cube.meta.nodata)
 
 
 def test_a_value_that_a_type_cannot_hold_is_never_nodata(scene_files: SceneFiles) -> None:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from st_ray.errors import SceneError
 from st_ray.spectral.cube import FileCube
 from st_ray.spectral.metadata import Metadata
-from st_ray.spectral.resample import ResampledCube, differing_band, resample_bands
+from st_ray.spectral.resample import ResampledCube, band_weights, differing_band
 from st_ray.spectral.scene import SceneSpec, open_scene
 from tests.rasters import write_envi, write_tif
 
@@ -22,6 +24,12 @@ if TYPE_CHECKING:
 
 ALL = slice(None)
 OWN = (400.0, 500.0, 600.0, 700.0)
+
+
+def resample_bands(
+    values: NDArray[np.float32], from_nm: Sequence[float], to_nm: Sequence[float]
+) -> NDArray[np.float32]:
+    return band_weights(from_nm, to_nm).apply(values)
 
 
 def test_values_lie_on_the_line_between_neighbouring_bands() -> None:

@@ -26,7 +26,7 @@ _STANDARD = {
 }
 _GOOD = ("good_wavelengths", "good_bands")
 _GEOGRAPHIC = "EPSG:4326"
-_UNEVEN = 1e-3  # of a pixel, by which coordinates may differ from even steps
+_UNEVEN = 0.05  # of a pixel, by which coordinates may lie off even steps
 
 
 def axes_of(dataset: Any, name: str) -> str | None:
@@ -148,10 +148,13 @@ def _in_degrees(dataset: Any, dim: str) -> bool:
 
 def _even(coordinate: Any) -> tuple[float, float] | None:
     """The outer edge of the first pixel and the step of evenly spaced centres, or None."""
-    values = np.asarray(coordinate.values, np.float64)
+    stored = np.asarray(coordinate.values)
+    values = stored.astype(np.float64)
     if values.ndim != 1 or len(values) < 2 or not np.isfinite(values).all():
         return None
     step = float(values[-1] - values[0]) / (len(values) - 1)
-    if step == 0 or np.abs(np.diff(values) - step).max() > _UNEVEN * abs(step) * len(values):
+    off = np.abs(values - (values[0] + step * np.arange(len(values)))).max()
+    digits = np.finfo(stored.dtype).eps if stored.dtype.kind == "f" else 0.0
+    if step == 0 or off > _UNEVEN * abs(step) + digits * np.abs(values).max():
         return None
     return float(values[0]) - step / 2, step

@@ -55,6 +55,12 @@ def read_hdf5(path: Path, key: str) -> NDArray[np.generic]:
     return values.T if _matlab(path) else values
 
 
+def hdf5_bytes(path: Path, key: str) -> int:
+    """Size of a data set in memory; on disk it may be a few bytes, compressed or never written."""
+    with _h5py(path).File(path, "r") as file:
+        return int(file[key].nbytes)
+
+
 def attributes(path: Path, key: str) -> dict[str, Any]:
     """The single values among the attributes of a data set, by name; text as str."""
     with _h5py(path).File(path, "r") as file:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import warnings
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -163,10 +162,12 @@ def _several(path: Path, inside: Sequence[str]) -> str:
 
 def _meta(dataset: Any, path: Path) -> tuple[Metadata, tuple[str, ...]]:
     names = tuple(text or "" for text in dataset.descriptions)
-    kinds = Counter(value for value in dataset.nodatavals if value is not None)
+    given = (value for value in dataset.nodatavals if value is not None)
+    # As text, in which every NaN is the same.
+    kinds = list(dict.fromkeys(f"{value:.17g}" for value in given))
     notes: tuple[str, ...] = ()
     if len(kinds) > 1:
-        listing = ", ".join(f"{value:g}" for value in kinds)
+        listing = ", ".join(f"{float(value):g}" for value in kinds)
         notes = (
             f"{path.name}: its bands have different nodata values ({listing}); the first used",
         )
@@ -175,7 +176,7 @@ def _meta(dataset: Any, path: Path) -> tuple[Metadata, tuple[str, ...]]:
         band_names=names if any(names) else (),
         scale=_single(dataset.scales),
         offset=_single(dataset.offsets),
-        nodata=float(next(iter(kinds))) if kinds else None,
+        nodata=float(kinds[0]) if kinds else None,
         bad_bands=_bad_bands(dataset),
         grid=grid_of(dataset),
     )
