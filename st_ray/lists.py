@@ -49,10 +49,11 @@ def curricula() -> None:
 
 
 def screen() -> Console:
-    """Where the commands print."""
+    """Where the commands print; brackets in names and paths are no markup."""
     from rich.console import Console
 
-    return Console(width=None if sys.stdout.isatty() else 100, soft_wrap=False)
+    width = None if sys.stdout.isatty() else 100
+    return Console(width=width, soft_wrap=False, markup=False)
 
 
 def table(titles: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:

@@ -104,7 +104,7 @@ def training(
         max_hours=max_hours,
     )
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     try:
         table, done = run_bench(spec, say=lambda text: console.print(text, highlight=False))
     except KeyboardInterrupt:

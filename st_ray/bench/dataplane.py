@@ -221,7 +221,7 @@ def _numbers(option: str, text: str) -> list[float]:
 def _say(text: str) -> None:
     from rich.console import Console
 
-    Console(soft_wrap=True).print(text, highlight=False)
+    Console(soft_wrap=True, markup=False).print(text, highlight=False)
 
 
 def _within(option: str, value: int, least: int, most: int | None = None) -> None:

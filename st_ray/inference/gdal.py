@@ -70,8 +70,8 @@ def write_envi(made: Made, target: Path) -> None:
                 )
 
 
-# Commas and braces end an entry of a header.
-_NO_LISTS = str.maketrans(",{}", ";()")
+# Commas, braces and ends of lines end an entry of a header.
+_NO_LISTS = str.maketrans(",{}\n\r", ";()  ")
 
 
 def _copy(layer: Layer, made: Made, path: Path, driver: str, options: dict[str, Any]) -> None:

@@ -33,6 +33,7 @@ from st_ray.storage import exists, is_uri, join, pull
 
 WEIGHTS, BASIS = "weights.safetensors", "basis.safetensors"
 _IN_A_RUN = "model"  # where a run's folder has it
+_USUAL = 1024  # an option may be as large whatever the weights are
 
 Build = Callable[..., nn.Module]
 
@@ -137,6 +138,7 @@ def _load_model(folder: Path, card: ModelCard, build: Build | str | None) -> nn.
         with safe_open(path, "pt") as file:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}  # noqa: SIM118 - not a dict
         if build is None:
+            _check_options(card, shapes, folder)
             # Without memory for its weights: a card may claim a network of any size.
             with torch.device("meta"):
                 _compare(make().state_dict(), shapes, path, card)
@@ -155,6 +157,17 @@ def _load_model(folder: Path, card: ModelCard, build: Build | str | None) -> nn.
         if tensor.is_floating_point() and not torch.isfinite(tensor).all():
             raise ModelError(f"{path}: {name} holds NaN or infinity; train the model again")
     return model
+
+
+def _check_options(card: ModelCard, found: dict[str, tuple[int, ...]], folder: Path) -> None:
+    """See that no option is larger than the weights: so many layers would be built for hours."""
+    most = max(_USUAL, len(found), *(side for shape in found.values() for side in shape))
+    for name, value in card.backbone_options.items():
+        if isinstance(value, int) and value > most:
+            raise ModelError(
+                f"{folder / CARD}: backbone_options.{name}={value}: expected at most {most}, as "
+                f"{WEIGHTS} shows; copy the bundle anew"
+            )
 
 
 def _builder(folder: Path, card: ModelCard, build: Build | str | None) -> Callable[[], nn.Module]:

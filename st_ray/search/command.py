@@ -125,7 +125,7 @@ def search(
         out=out,
     )
     sys.path.insert(0, str(Path.cwd()))  # so that package.module:function finds the user's own
-    console = Console(soft_wrap=True)
+    console = Console(soft_wrap=True, markup=False)
     try:
         table = run_search(
             spec, say=lambda text: console.print(text, highlight=False), verbose=verbose

@@ -334,3 +334,10 @@ def test_progress_is_told_every_few_seconds_in_megapixels() -> None:
     assert len(lines) == 3
     assert "50.0%  2 of 4 megapixels  0.4 megapixels/s  about 5 s left" in lines[1]
     assert "100.0%" in lines[2]
+
+
+def test_brackets_in_a_path_are_printed_as_they_are(st_ray, finished, scene_files) -> None:
+    words = ("--out", "[/old].npy", "--workers", 0, "--device", "cpu")
+    code, out, err = st_ray("predict", finished[1], scene_files.cube, *words)
+    assert code == 0, err
+    assert "[/old].npy" in out
