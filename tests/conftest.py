@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import logging
+import os
+import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING
 from urllib.request import Request, urlopen
 
@@ -20,6 +23,21 @@ from st_ray.spectral.scene import Scene, SceneSpec, open_scene
 
 if TYPE_CHECKING:
     from st_ray import Report, RunSpec
+
+
+_OWN_RAY = pytest.StashKey[str]()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Give Ray a folder of its own, so that tests join no cluster that runs on this machine."""
+    if "RAY_TMPDIR" not in os.environ:  # socket paths are limited to 107 characters
+        config.stash[_OWN_RAY] = os.environ["RAY_TMPDIR"] = mkdtemp(prefix="ray", dir="/tmp")
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Take it away again."""
+    if folder := config.stash.get(_OWN_RAY, None):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

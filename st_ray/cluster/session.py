@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import re
+import socket
 import warnings
 
 import ray
+from ray._private.utils import read_ray_address
 
 from st_ray.errors import SpecError
 
@@ -50,6 +52,7 @@ class Session:
         level = logging.INFO if self._verbose else logging.ERROR
         try:
             ray.init(
+                "local" if not _address() and _ended(read_ray_address()) else None,
                 log_to_driver=self._verbose,
                 logging_level=level,
                 include_dashboard=False if not _address() else None,
@@ -84,6 +87,24 @@ def root_cause(error: BaseException) -> str:
     own = [cause for cause in causes if not cause.startswith("ray.")]
     first = (own or causes or [type(error).__name__])[0]
     return f"{first} (--verbose shows Ray's own messages)"
+
+
+def _ended(noted: str | None) -> bool:
+    """Whether the cluster that Ray has noted as this machine's does not answer.
+
+    One that was killed leaves its address behind, for which Ray would wait for minutes.
+    """
+    if not noted:
+        return False
+    host, _, port = noted.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()
+    except (OSError, ValueError):
+        return True
+    return False
+
+
+_ANSWER_S = 5.0
 
 
 def _address() -> str | None:
