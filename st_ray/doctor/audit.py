@@ -23,7 +23,7 @@ from st_ray.compose import installed_versions
 from st_ray.config import RUN_FILE, RunSpec
 from st_ray.doctor.control import COSTS, NAME, score_control
 from st_ray.engine import LocalEngine
-from st_ray.errors import SpecError
+from st_ray.errors import SpecError, SplitError
 from st_ray.learn.backbones import backbone_entry, load_factory
 from st_ray.output import RunFolder
 from st_ray.pipeline import run_curriculum
@@ -150,6 +150,13 @@ class _Control:
         self.tiles: tuple[Tile, ...] = plan_tiles(
             scene.labels.shape, base.tiles, scene.cube.extents
         )
+        bound = sum(member.whole or bool(member.part) for member in scene.members)
+        if bound:
+            raise SplitError(
+                f"an audit draws pixels, and {bound} of the {len(scene.members)} scenes belong in "
+                "one part each; for a score of these, st-ray train --split scenes, which has no "
+                "leakage"
+            )
         engine = LocalEngine(base.cluster)
         self.scene: Scene = inspect_bands(engine, scene, self.tiles, base)[0]
         self.spec, self.ledger = spec, ledger

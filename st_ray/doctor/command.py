@@ -19,11 +19,15 @@ if TYPE_CHECKING:
 _Scene = Annotated[
     str | None,
     typer.Argument(
-        help="A registered scene (see `st-ray scenes`) or the path of a cube.",
+        help="A registered scene (see `st-ray scenes`), the path of a cube, or several: a pattern "
+        "with *, a manifest (.csv, .toml), an array of patches.",
         show_default="indian_pines",
     ),
 ]
-_Labels = Annotated[str | None, option("Label raster of class ids.", "the scene's own")]
+_Labels = Annotated[
+    str | None,
+    option("Class ids, 0 = unlabelled: a raster, or polygons or points.", "the scene's own"),
+]
 _Fraction = Annotated[
     float | None, option("Share of labelled pixels to train on, 0 to 1 (random, disjoint).", "0.1")
 ]

@@ -39,7 +39,7 @@ class Look:
         flat: Value to pixels that have it in every band.
         pixels: (C,) labelled pixels by class, classes ascending.
         spectra: (C, B) mean valid value by class; NaN where there is none.
-        sample: For the test of the labels' orientation; None without labels.
+        sample: For the test of the labels' orientation; None without labels, or with one a scene.
         picture: (h, w, 3) red, green and blue, every `thinning`-th row and column of its sheet.
     """
 
@@ -94,7 +94,9 @@ class _Seen:
         self.pixels = np.zeros(len(self.classes), np.int64)
         self.sums = np.zeros((len(self.classes), bands))
         self.counts = np.zeros((len(self.classes), bands), np.int64)
-        self.sampler = Sampler(scene) if len(self.classes) > 1 else None
+        # A label given for all of a scene's pixels lies the same however it is turned.
+        drawn = not scene.members or any(not member.whole for member in scene.members)
+        self.sampler = Sampler(scene) if drawn and len(self.classes) > 1 else None
         sheet = lay_sheet(scene.cube.extents)
         self.places = {extent.top: (top, left) for extent, top, left in sheet.places}
         self.step = thinning(sheet.shape)

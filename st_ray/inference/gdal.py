@@ -60,6 +60,8 @@ def write_envi(made: Made, target: Path) -> None:
         path = beside(target, layer)
         _copy(layer, made, path, "ENVI", {"INTERLEAVE": "BIP" if layer.shape[2] > 1 else "BSQ"})
         Path(f"{path}.aux.xml").unlink(missing_ok=True)  # repeats the header, in part wrongly
+        header = path.with_suffix(".hdr")  # whose description is the path of the draft
+        header.write_bytes(header.read_bytes().replace(str(path).encode(), path.name.encode()))
         if made.grid is not None:
             with rasterio.open(path) as written:
                 kept = tuple(written.transform)[:6]

@@ -12,7 +12,7 @@ from typing import Any
 
 from torch import nn
 
-from st_ray.errors import OutputError
+from st_ray.errors import OutputError, SceneError
 from st_ray.inference.formats import MapFormat, default_name, find_format
 from st_ray.inference.layers import Layer, Legend, plan_layers
 from st_ray.inference.match import match_scene
@@ -24,6 +24,7 @@ from st_ray.report.palette import hexadecimal
 from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.cube import Cube
 from st_ray.spectral.files import cache_root
+from st_ray.spectral.manifest import MANIFEST_SUFFIXES
 from st_ray.spectral.mosaic import match_files
 from st_ray.spectral.readers.choose import family
 from st_ray.spectral.readers.envi import open_envi
@@ -184,8 +185,13 @@ def _find_made(task: MapTask) -> MapResult | None:
 
 def _places(spec: PredictSpec) -> list[tuple[str, str]]:
     """Each scene and the name of its map."""
-    scenes = [name for name, _ in match_files(spec.scene.name, None)]
     pattern = spec.scene.name
+    if Path(pattern).suffix.lower() in MANIFEST_SUFFIXES:
+        raise SceneError(
+            f"{pattern} lists scenes to train on; to map them, name the images, as in "
+            "'scenes/*.tif' --out 'maps/*.tif'"
+        )
+    scenes = [name for name, _ in match_files(pattern, None)]
     many = "*" in pattern
     out = spec.out or (f"*_{default_name()}" if many else default_name())
     if many != ("*" in out):

@@ -14,16 +14,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from st_ray.errors import SceneError, require, unknown_name
+from st_ray.errors import SceneError, require
 from st_ray.spectral.metadata import Grid
 from st_ray.spectral.readers.base import reading
+from st_ray.spectral.vector_classes import Classes, class_attribute, class_ids, naming_attributes
 
 VECTOR_SUFFIXES = (".gpkg", ".geojson", ".json", ".shp", ".fgb", ".gml", ".kml")
-# Attributes that hold a class, the likeliest first; in any case.
-_CLASS = ("class", "class_id", "classid", "label", "labels", "class_name", "category", "landcover")
-_LAST = ("id", "name")
 _POINTS, _POLYGONS = (0, 4), (3, 6)  # geometry types of shapely
-_LARGEST = np.iinfo(np.int32).max
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
@@ -32,21 +29,31 @@ class Drawn:
 
     Attributes:
         ids: (H, W) int32 class ids, 0 = unlabelled.
-        names: Class id to name; of classes given as text.
+        names: Class id to name; of classes given as text, or named by another attribute.
+        numbered: Whether the ids are no more than the order of the names.
         notes: What was assumed or left out, one line each.
     """
 
     ids: NDArray[np.int32]
     names: dict[int, str]
+    numbered: bool
     notes: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True, eq=False)
 class _Features:
-    """Geometries (F,) of shapely, the class of each (F,), and their CRS, None if unknown."""
+    """What a layer holds.
+
+    Attributes:
+        shapes_F: (F,) geometries of shapely.
+        classes_F: (F,) the class of each.
+        beside: Attribute that may name the classes to its values (F,), the likeliest first.
+        crs: Their CRS; None if unknown.
+    """
 
     shapes_F: NDArray[np.object_]
     classes_F: NDArray[np.generic]
+    beside: dict[str, NDArray[np.generic]]
     crs: str | None
 
 
@@ -73,7 +80,7 @@ def draw(path: Path, key: str | None, grid: Grid | None, shape: Sequence[int]) -
             f"raster of {shape[0]} x {shape[1]} class ids, or a scene with coordinates"
         )
     features, attribute, notes = _read(path, key)
-    shapes_F, ids_F, names, more = _usable(path, features, attribute)
+    shapes_F, ids_F, classes, more = _usable(path, features, attribute)
     shapes_F, told = _reproject(path, shapes_F, features.crs, grid, shape)
     ids, crossed = _burn(shapes_F, ids_F, grid, shape)
     if not ids.any():
@@ -84,7 +91,8 @@ def draw(path: Path, key: str | None, grid: Grid | None, shape: Sequence[int]) -
         )
     if crossed:
         more += (f"{path.name}: {crossed} pixels lie in two classes; the later feature counts",)
-    return Drawn(ids=ids, names=names, notes=(*notes, *told, *more))
+    notes = (*notes, *told, *more)
+    return Drawn(ids=ids, names=classes.names, numbered=classes.numbered, notes=notes)
 
 
 def _read(path: Path, key: str | None) -> tuple[_Features, str, tuple[str, ...]]:
@@ -95,14 +103,19 @@ def _read(path: Path, key: str | None) -> tuple[_Features, str, tuple[str, ...]]
         layers = [str(name) for name, kind in pyogrio.list_layers(path) if kind is not None]
         layer, attribute = _layer(path, layers, key)
         fields = [str(name) for name in pyogrio.read_info(path, layer=layer)["fields"]]
-        chosen, notes = _attribute(path, fields, attribute)
-        meta, _, shapes, columns = pyogrio.raw.read(path, layer=layer, columns=[chosen])
+        chosen, notes = class_attribute(path, fields, attribute)
+        beside = naming_attributes(fields, chosen)
+        meta, _, shapes, columns = pyogrio.raw.read(path, layer=layer, columns=[chosen, *beside])
         shapes_F = np.asarray(shapely.from_wkb(shapes), dtype=object)
-    return (
-        _Features(shapes_F=shapes_F, classes_F=np.asarray(columns[0]), crs=meta["crs"]),
-        chosen,
-        notes,
+    # They come in the file's order.
+    values = dict(zip(map(str, meta["fields"]), map(np.asarray, columns), strict=True))
+    features = _Features(
+        shapes_F=shapes_F,
+        classes_F=values[chosen],
+        beside={field: values[field] for field in beside},
+        crs=meta["crs"],
     )
+    return features, chosen, notes
 
 
 def _layer(path: Path, layers: list[str], key: str | None) -> tuple[str, str | None]:
@@ -122,31 +135,9 @@ def _layer(path: Path, layers: list[str], key: str | None) -> tuple[str, str | N
     return layers[0], key
 
 
-def _attribute(path: Path, fields: list[str], key: str | None) -> tuple[str, tuple[str, ...]]:
-    """The attribute that holds the class."""
-    if key is not None:
-        if key not in fields:
-            raise SceneError(f"labels {path}: {unknown_name('attribute', key, fields)}")
-        return key, ()
-    lower = {field.lower(): field for field in reversed(fields)}
-    named = [lower[name] for name in (*_CLASS, *_LAST) if name in lower]
-    found = named[:1] or (fields if len(fields) == 1 else [])
-    if not found:
-        listing = ", ".join(fields) or "none"
-        raise SceneError(
-            f"labels {path}: no attribute named like a class (found: {listing}); say which with "
-            "--set scene.labels_key=NAME"
-        )
-    others = [field for field in named[1:] if field.lower() in _CLASS]
-    if others:
-        note = f"{path.name}: classes are read from {found[0]!r}, not from {', '.join(others)}"
-        return found[0], (note,)
-    return found[0], ()
-
-
 def _usable(
     path: Path, features: _Features, attribute: str
-) -> tuple[NDArray[np.object_], NDArray[np.int32], dict[int, str], tuple[str, ...]]:
+) -> tuple[NDArray[np.object_], NDArray[np.int32], Classes, tuple[str, ...]]:
     """The features that have a shape and a class, and ids of the classes."""
     shapely = require("shapely", "geo", f"reading labels {path.name}")
     kinds = shapely.get_type_id(features.shapes_F)
@@ -165,32 +156,9 @@ def _usable(
             f"{path.name}: {count} of {len(kinds)} features left out: no polygon or point, or no "
             f"value of {attribute!r}",
         )
-    ids_F, names, told = _ids(path, features.classes_F[kept], attribute)
-    return features.shapes_F[kept], ids_F, names, (*notes, *told)
-
-
-def _ids(
-    path: Path, values: NDArray[np.generic], attribute: str
-) -> tuple[NDArray[np.int32], dict[int, str], tuple[str, ...]]:
-    """Class ids: numbers as they are, text by its order."""
-    try:
-        numbers = values.astype(np.float64)
-    except (TypeError, ValueError):
-        texts = np.array([str(value).strip() for value in values])
-        known, index = np.unique(texts, return_inverse=True)
-        names = {number: str(text) for number, text in enumerate(known, 1)}
-        listing = ", ".join(f"{number} {text}" for number, text in list(names.items())[:20])
-        more = f" and {len(names) - 20} more" if len(names) > 20 else ""
-        note = f"{path.name}: the classes of {attribute!r} are numbered: {listing}{more}"
-        return (index + 1).astype(np.int32), names, (note,)
-    valid = np.isfinite(numbers) & (numbers == np.trunc(numbers))
-    valid &= (numbers >= 0) & (numbers <= _LARGEST)
-    if not valid.all():
-        raise SceneError(
-            f"labels {path}: expected whole class ids from 0 in {attribute!r}, found "
-            f"{numbers[~valid][0]:g}"
-        )
-    return numbers.astype(np.int32), {}, ()
+    beside = {field: values[kept] for field, values in features.beside.items()}
+    ids_F, classes, told = class_ids(path, features.classes_F[kept], attribute, beside)
+    return features.shapes_F[kept], ids_F, classes, (*notes, *told)
 
 
 def _reproject(

@@ -87,7 +87,7 @@ class LabelFile:
         if self._drawn:
             drawn = draw(self.path, self._key, grid, shape)
             return Labels(
-                ids=drawn.ids, names=drawn.names, numbered=bool(drawn.names), notes=drawn.notes
+                ids=drawn.ids, names=drawn.names, numbered=drawn.numbered, notes=drawn.notes
             )
         raster = self._raster
         values, own, notes = _unmarked(raster), raster.grid, raster.notes
@@ -112,7 +112,10 @@ class LabelFile:
         except SceneError as error:
             if not self._own or self._key:
                 raise
-            raise SceneError(f"{error}; or give the class raster with --labels FILE") from None
+            raise SceneError(
+                f"no labels were given, and the cube's file holds none: {error}; give the labels "
+                "with --labels FILE"
+            ) from None
 
     def _warped(
         self, values: NDArray[np.generic], own: Grid, grid: Grid, shape: Sequence[int]

@@ -21,7 +21,7 @@ from st_ray.doctor.audit import AuditSpec, run_audit, verdict
 from st_ray.doctor.control import COSTS, NAME, score_control
 from st_ray.doctor.page import render_audit
 from st_ray.errors import OutputError, SpecError, SplitError
-from st_ray.spectral.scene import Scene
+from st_ray.spectral.scene import Scene, SceneSpec
 from st_ray.spectral.split import SplitSpec, split_labels
 from st_ray.spectral.splitfile import load_split
 from st_ray.spectral.tiles import TileSpec, plan_tiles
@@ -178,6 +178,14 @@ def test_what_is_wrong_is_said_before_anything_is_trained(asked: AuditSpec, tmp_
     narrow = replace(fresh, base=replace(fresh.base, split=SplitSpec(guard=30)))
     with pytest.raises(SplitError, match="disjoint"):
         run_audit(narrow)
+    path = tmp_path / "patches.npz"
+    labels = np.repeat([1, 2], 4).astype(np.uint8)
+    np.savez(
+        path, cubes=np.ones((8, 9, 9, 6), np.float32) * labels[:, None, None, None], labels=labels
+    )
+    patches = replace(fresh, base=replace(fresh.base, scene=SceneSpec(name=str(path))))
+    with pytest.raises(SplitError, match="8 of the 8 scenes belong in one part"):
+        run_audit(patches)
     with pytest.raises(SpecError, match="name one twice"):
         replace(asked, seeds=(1, 1))
     assert not (tmp_path / "fresh").exists()

@@ -190,6 +190,7 @@ def test_scenes_with_one_label_each_are_looked_at_as_they_are_split(
     assert found.table["scene"]["pixels"] == found.table["scene"]["labelled"] == 18 * 81
     (row,) = found.table["splits"]
     assert (row["kind"], row["leakage"]) == ("scenes", 0.0)
+    assert found.table["orientation"] is None  # turned, one label is the same
     assert found.picture.shape[:2] == found.labels.shape == tuple(found.table["scene"]["sheet"])
     assert max(found.labels.shape) < 60  # side by side, not one below the other
     assert "18 scenes" in render_inspection(found)

@@ -148,6 +148,7 @@ def test_an_envi_map_is_a_classification_whose_header_names_the_classes(
     assert result.place == str(tmp_path / "map.img")
     header = (tmp_path / "map.hdr").read_text()
     assert "file type = ENVI Classification" in header
+    assert str(tmp_path) not in header  # such as the path of the draft
     import spectral.io.envi
 
     table = spectral.io.envi.read_envi_header(tmp_path / "map.hdr")

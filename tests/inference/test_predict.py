@@ -341,3 +341,9 @@ def test_brackets_in_a_path_are_printed_as_they_are(st_ray, finished, scene_file
     code, out, err = st_ray("predict", finished[1], scene_files.cube, *words)
     assert code == 0, err
     assert "[/old].npy" in out
+
+
+def test_a_manifest_is_no_scene_to_map(asked) -> None:
+    listed = replace(asked, scene=SceneSpec(name="scenes.csv"), overwrite=True)
+    with pytest.raises(SceneError, match=r"lists scenes to train on; .* --out 'maps/\*\.tif'"):
+        predict_maps(listed)

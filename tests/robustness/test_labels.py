@@ -106,7 +106,7 @@ ROWS = [
     Row(
         "no labels at all",
         lambda folder: train(saved(folder / "cube.npy", cube())),
-        r"give the class raster with --labels FILE",
+        r"give the labels with --labels FILE",
     ),
     Row(
         "the cube as its own labels",

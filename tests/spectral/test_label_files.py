@@ -156,6 +156,35 @@ def test_classes_given_as_text_are_numbered_in_their_order(
     assert "gt.gpkg: the classes of 'Class' are numbered: 1 blé, 2 maïs, 3 soja" in scene.notes
 
 
+@pytest.mark.parametrize(
+    ("fields", "named"),
+    [
+        ({"name": "{word}"}, True),
+        ({"name": "parcel {number}", "class_name": "{word}"}, True),
+        ({"name": "parcel {number}"}, False),  # several of a class: they are no classes' names
+        ({"name": "field"}, False),  # of all classes
+    ],
+)
+def test_class_ids_are_named_by_the_attribute_beside_them(
+    fields: dict[str, str], named: bool, tif: Path, scene_files: SceneFiles, tmp_path: Path
+) -> None:
+    drawn, classes = polygons(scene_files.truth)
+    drawn, classes = drawn + drawn[:1], classes + classes[:1]
+    words = {2: "maïs", 5: "blé", 9: "soja"}
+    texts = {
+        field: [
+            pattern.format(word=words[each], number=number) for number, each in enumerate(classes)
+        ]
+        for field, pattern in fields.items()
+    }
+    path = write_vector(tmp_path / "gt.gpkg", drawn, class_id=classes, **texts)
+    scene = _open(tif, path)
+    np.testing.assert_array_equal(scene.labels, scene_files.truth)  # whatever their names' order
+    unnamed = {index: f"class {index}" for index in words}
+    assert scene.class_names == (words if named else unnamed)
+    assert any("names of the classes are read from" in note for note in scene.notes) is named
+
+
 def test_scenes_that_name_their_classes_share_the_ids(
     tif: Path, scene_files: SceneFiles, tmp_path: Path
 ) -> None:
@@ -410,7 +439,9 @@ def test_drawings_without_a_package_name_the_extra(
 def test_a_folder_holds_no_labels(tif: Path, scene_files: SceneFiles, tmp_path: Path) -> None:
     assert "expected a file, found a folder" in _error(tif, tmp_path)
     store = write_zarr(tmp_path / "a.zarr", scene_files.values)
-    with pytest.raises(SceneError, match="or give the class raster with --labels FILE"):
+    with pytest.raises(
+        SceneError, match="no labels were given, .*; give the labels with --labels FILE"
+    ):
         open_scene(SceneSpec(name=str(store)))
 
 
