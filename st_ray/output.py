@@ -65,14 +65,7 @@ class RunFolder:
             if self.remote:
                 make(self.place)
             self.path.mkdir(0o700 if self.remote else 0o777, parents=True, exist_ok=True)
-            try:
-                self._lock.acquire()
-            except Timeout:
-                raise OutputError(
-                    f"another run is writing to {self.path}; wait for it, or choose another --out"
-                ) from None
-            except NotImplementedError:
-                pass  # filelock's word for a file system without locks: the run goes on unlocked
+            claim(self._lock, self.path, "run")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *unused: object) -> None:
@@ -208,6 +201,27 @@ def default_out(spec: RunSpec) -> str:
                 continue
         return str(path)
     raise AssertionError  # count() does not end
+
+
+def claim(lock: FileLock, folder: Path, who: str) -> None:
+    """Take the lock of a folder that one process at a time may write to.
+
+    Args:
+        lock: Of no patience.
+        folder: What it guards.
+        who: In a word, who else may hold it: "run" or "process".
+
+    Raises:
+        OutputError: Another holds it.
+    """
+    try:
+        lock.acquire()
+    except Timeout:
+        raise OutputError(
+            f"another {who} is writing to {folder}; wait for it, or choose another --out"
+        ) from None
+    except NotImplementedError:
+        return  # filelock's word for a file system without locks: it goes on unlocked
 
 
 def _claiming(path: Path) -> AbstractContextManager[None]:

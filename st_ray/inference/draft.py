@@ -15,10 +15,11 @@ from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from st_ray.errors import OutputError, writing
 from st_ray.inference.layers import Layer
+from st_ray.output import claim
 from st_ray.spectral.files import replacing
 from st_ray.spectral.tiles import Tile
 from st_ray.spectral.work import Arrays
@@ -57,15 +58,8 @@ class Draft:
         """
         with writing(self.folder):
             self.folder.mkdir(parents=True, exist_ok=True)
-            try:
-                self._open.enter_context(self._lock)
-            except Timeout:
-                raise OutputError(
-                    f"another process is writing to {self.folder}; wait for it, or choose another "
-                    "--out"
-                ) from None
-            except NotImplementedError:
-                pass  # a file system without locks
+            claim(self._lock, self.folder, "process")
+            self._open.callback(self._lock.release)
             with ExitStack() as undo:
                 undo.callback(self._open.close)
                 self._begin()
