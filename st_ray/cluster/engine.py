@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickle
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
 from itertools import cycle
@@ -15,9 +15,9 @@ import ray.data
 import torch
 from numpy.typing import NDArray
 
-from st_ray import errors
 from st_ray.cluster.room import choose_workers, look_around
 from st_ray.cluster.session import Session, root_cause
+from st_ray.cluster.tasks import as_data, merge_rows, require_good, run_block, unpack
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
 from st_ray.engine import (
@@ -78,20 +78,20 @@ class RayEngine:
             for position, tile in enumerate(tiles)
         ]
         blocks = max(-(-len(tiles) // TILES_PER_BLOCK), min(len(tiles), 2 * look_around().cpus))
-        run_block: Any = partial(_run_block, work=work, tiles=tuple(tiles), merged=bool(merge))
+        measure: Any = partial(run_block, work=work, tiles=tuple(tiles), merged=bool(merge))
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-            run_block, batch_size=None
+            measure, batch_size=None
         )
         levels = cycle(_LIGHT)
         while merge is not None and blocks > _FAN_IN:  # what is left goes to the driver
             blocks = -(-blocks // _FAN_IN)
-            merge_rows: Any = partial(_merge_rows, merge=merge)
-            dataset = dataset.map_batches(merge_rows, batch_size=_FAN_IN, num_cpus=next(levels))
+            join: Any = partial(merge_rows, merge=merge)
+            dataset = dataset.map_batches(join, batch_size=_FAN_IN, num_cpus=next(levels))
         for batch in _results(dataset):
             if merge is None:
-                yield _require_good(batch)
+                yield require_good(batch)
             else:
-                yield from map(_require_good, _unpack(batch))
+                yield from map(require_good, unpack(batch))
 
     def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.stream_tiles`; an actor of a pool is a process.
@@ -112,7 +112,7 @@ class RayEngine:
             num_gpus=int(self.device == "cuda"),
         )
         for batch in _results(dataset):
-            yield from map(_require_good, _unpack(batch))
+            yield from map(require_good, unpack(batch))
 
     def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `st_ray.engine.Engine.train`."""
@@ -155,7 +155,7 @@ class _Streamer:
             tiles = [Tile(**{name: int(value) for name, value in row.items()}) for row in numbers]
             results = list(self._stream(tiles))
         except StRayError as error:
-            results = [_as_data(error)]
+            results = [as_data(error)]
         packed = np.empty(len(results), dtype=object)
         packed[:] = [pickle.dumps(result) for result in results]
         return {"packed": packed}
@@ -172,43 +172,3 @@ def _results(dataset: ray.data.Dataset) -> Iterator[dict[str, NDArray[Any]]]:
         yield from dataset.iter_batches(batch_size=None, prefetch_batches=1)
     except ray.exceptions.RayError as error:
         raise TrainingError(f"a Ray task failed: {root_cause(error)}") from error
-
-
-def _as_data(error: StRayError) -> Arrays:
-    return {"error": np.array([type(error).__name__]), "message": np.array([str(error)])}
-
-
-def _run_block(
-    batch: Arrays, work: TileWork, tiles: tuple[Tile, ...], merged: bool
-) -> dict[str, NDArray[Any]]:
-    """One block of tiles in a Ray task; bad input comes back as data, which keeps it whole.
-
-    What will be merged comes as one column of bytes: an error and a result then lie in one table.
-    """
-    try:
-        results = work([tiles[int(position)] for position in batch["tile"]], list(batch["raster"]))
-    except StRayError as error:
-        results = _as_data(error)
-    return _pack(results) if merged else dict(results)
-
-
-def _merge_rows(batch: dict[str, NDArray[Any]], merge: Merge) -> dict[str, NDArray[Any]]:
-    """One task of the tree; the first error stands for all."""
-    parts = _unpack(batch)
-    wrong = [part for part in parts if "error" in part]
-    return _pack(wrong[0] if wrong else merge(parts))
-
-
-def _pack(results: Arrays) -> dict[str, NDArray[Any]]:
-    return {"packed": np.array([pickle.dumps(results)], dtype=object)}
-
-
-def _unpack(batch: Mapping[str, NDArray[Any]]) -> list[Arrays]:
-    return [pickle.loads(row) for row in batch["packed"]]
-
-
-def _require_good(batch: Arrays) -> Arrays:
-    if "error" in batch:
-        kind: type[StRayError] = getattr(errors, str(batch["error"][0]), StRayError)
-        raise kind(str(batch["message"][0]))
-    return batch

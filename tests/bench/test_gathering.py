@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,7 +25,9 @@ def test_the_peers_dataset_gives_the_same_patches() -> None:
         assert target == index
 
 
-def test_the_command_writes_its_figures(st_ray, scene_files, tmp_path: Path) -> None:
+def test_the_command_writes_its_figures(st_ray, scene_files, tmp_path, monkeypatch) -> None:
+    monkeypatch.setattr("st_ray.bench.patches._STEPS", 1)
+    monkeypatch.setattr("st_ray.bench.patches._COPIED", 1 << 20)
     out = tmp_path / "patches.json"
     scene = ("--scene", scene_files.cube, "--labels", scene_files.labels)
     size = ("--components", 6, "--patch-size", 5, "--rounds", 1, "--out", out)

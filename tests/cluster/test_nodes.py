@@ -28,7 +28,9 @@ def nodes() -> Iterator[list[str]]:
     """Node ids of a cluster of three nodes with a CPU each, that this process belongs to."""
     from ray.cluster_utils import Cluster
 
-    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
+    cluster = Cluster(
+        initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+    )
     try:
         for _ in range(NODES - 1):
             cluster.add_node(num_cpus=1)

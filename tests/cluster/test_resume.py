@@ -19,7 +19,8 @@ pytestmark = [pytest.mark.ray, pytest.mark.timeout(300)]
 def command(scene_files, out: Path) -> list[str]:
     words = [
         *("train", scene_files.cube, "--labels", scene_files.labels, "--workers", 2, "--out", out),
-        *("--patch-size", 5, "--epochs", 40, "--curriculum", "paper", "--device", "cpu"),
+        *("--patch-size", 5, "--epochs", 20, "--curriculum", "paper", "--device", "cpu"),
+        *("--set", "map=false", "--set", "backbone_options.width=8"),
         *("--set", f"train.loss={__name__}:slow_cross_entropy"),
     ]  # fmt: skip
     return [sys.executable, "-m", "st_ray.cli", *map(str, words)]
