@@ -193,7 +193,8 @@ def _places(spec: PredictSpec) -> list[tuple[str, str]]:
         )
     scenes = [name for name, _ in match_files(pattern, None)]
     many = "*" in pattern
-    out = spec.out or (f"*_{default_name()}" if many else default_name())
+    stem = Path(pattern).stem if "*" in Path(pattern).stem else "*"
+    out = spec.out or (f"{stem}_{default_name()}" if many else default_name())
     if many != ("*" in out):
         raise OutputError(
             f"--out {out} for {pattern}: expected a * in both, which stands for what the scenes "

@@ -64,7 +64,7 @@ def band_weights(from_nm: Sequence[float], to_nm: Sequence[float]) -> BandWeight
         raise SceneError(
             f"bands at {known[0]:g} to {known[-1]:g} nm cannot be resampled to "
             f"{wanted[outside][0]:g} nm ({int(outside.sum())} of {len(wanted)} wavelengths lie "
-            "outside by more than one band); leave those bands out"
+            "outside by more than one band); train on wavelengths that both have"
         )
     wanted = wanted.clip(known[0], known[-1])
     above = np.searchsorted(known, wanted).clip(0, len(known) - 1)

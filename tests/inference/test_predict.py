@@ -198,6 +198,17 @@ def test_every_scene_of_a_pattern_gets_its_own_map(asked, scene_files, in_memory
         predict_maps(replace(many, out=str(tmp_path / "one.npy")))
 
 
+def test_maps_of_a_pattern_are_named_after_its_scenes(
+    asked, scene_files, tmp_path, monkeypatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "day1").mkdir()
+    np.save(tmp_path / "day1" / "flight_7.npy", scene_files.values[:9, :9])
+    for pattern, expected in (("day1/flight_*.npy", "flight_7"), ("day*/flight_7.npy", "1")):
+        (result,) = predict_maps(replace(asked, scene=SceneSpec(name=pattern), out=None))
+        assert Path(result.place).stem == f"{expected}_map"
+
+
 def test_a_map_goes_to_a_store_and_one_cut_off_is_gone_on_with(
     asked, s3, tmp_path, monkeypatch
 ) -> None:
