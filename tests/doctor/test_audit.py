@@ -94,6 +94,8 @@ def test_the_page_has_both_splits_and_needs_nothing_else(audited: Table) -> None
     for text in ("resnet2d", NAME, "disjoint", "gap, points", "Every run"):
         assert text in page
     assert "://" not in page
+    assert "30 × 26 pixels" in page
+    assert "2 scenes, 500 pixels" in render_audit({**audited, "scenes": 2, "pixels": 500})
 
 
 def test_the_control_is_a_support_vector_machine_of_single_spectra(small_scene: Scene) -> None:
