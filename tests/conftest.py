@@ -32,6 +32,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """Give Ray a folder of its own, so that tests join no cluster that runs here, and the cores."""
     if "RAY_TMPDIR" not in os.environ:  # socket paths are limited to 107 characters
         config.stash[_OWN_RAY] = os.environ["RAY_TMPDIR"] = mkdtemp(prefix="ray", dir="/tmp")
+    if getattr(config.option, "numprocesses", None):  # threads of several processes would spin
+        for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+            os.environ.setdefault(name, "1")
     if os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
         os.nice(15)  # gw0 has Ray, whose workers wait for each other at every step
 

@@ -71,7 +71,7 @@ def paper(bands: int, patch_size: int) -> Curriculum:
 
 
 def default(bands: int, patch_size: int, shape: CurriculumShape = USUAL_SHAPE) -> Curriculum:
-    """As a rule 60 components, a growing patch, 30 % of T0: what won the benchmark."""
+    """The backbone's own: as a rule 60 components and a growing patch, in a part of T0."""
     stages = tuple(
         Stage(
             components=min(stage.components, bands),
