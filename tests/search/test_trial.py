@@ -164,7 +164,8 @@ def test_those_that_wait_for_a_beginning_train_it_once_and_do_not_wait_for_each_
         return run
 
     short = replace(LAST, epochs=1)
-    longer = replace(SCHEDULE, legs=(FIRST, replace(short, patch_size=5), short))
+    own = replace(short, patch_size=5, batch_size=8)  # which no other schedule goes on with
+    longer = replace(SCHEDULE, legs=(FIRST, own, short))
     schedules = {"one": SCHEDULE, "two": OTHER, "three": longer}
     rows: dict[str, dict] = {}
     both = threading.Event()
