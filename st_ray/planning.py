@@ -93,9 +93,7 @@ def count_scene(
     tiles = plan_tiles(scene.labels.shape, spec.tiles, scene.cube.extents)
     own = pixels is None and labelled is None  # else its tiles say nothing
     return Amounts(
-        pixels=sum(extent.height * extent.width for extent in scene.cube.extents)
-        if pixels is None
-        else pixels,
+        pixels=sum(extent.pixels for extent in scene.cube.extents) if pixels is None else pixels,
         bands=scene.cube.shape[2] if bands is None else bands,
         classes=len(scene.classes) if classes is None else classes,
         labelled=float(np.count_nonzero(scene.labels)) if labelled is None else labelled,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,9 +18,6 @@ from tests.rasters import (
     write_tif,
     write_zarr,
 )
-
-if TYPE_CHECKING:
-    pass
 
 Values = NDArray[np.generic]
 Write = Callable[[Path, Values], Path]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
@@ -17,7 +16,7 @@ from numpy.typing import NDArray
 
 from st_ray.cluster.room import choose_workers, look_around
 from st_ray.cluster.session import Session, root_cause
-from st_ray.cluster.tasks import as_data, merge_rows, require_good, run_block, unpack
+from st_ray.cluster.tasks import as_data, merge_rows, pack, require_good, run_block, unpack
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
 from st_ray.engine import (
@@ -156,9 +155,7 @@ class _Streamer:
             results = list(self._stream(tiles))
         except StRayError as error:
             results = [as_data(error)]
-        packed = np.empty(len(results), dtype=object)
-        packed[:] = [pickle.dumps(result) for result in results]
-        return {"packed": packed}
+        return pack(results)
 
 
 def _threads_each(workers: int) -> int:

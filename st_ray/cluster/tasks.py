@@ -7,7 +7,7 @@ cost every process that measures or projects tiles several seconds.
 from __future__ import annotations
 
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,19 +30,19 @@ def run_block(
         results = work([tiles[int(position)] for position in batch["tile"]], list(batch["raster"]))
     except StRayError as error:
         results = as_data(error)
-    return pack(results) if merged else dict(results)
+    return pack([results]) if merged else dict(results)
 
 
 def merge_rows(batch: dict[str, NDArray[Any]], merge: Merge) -> dict[str, NDArray[Any]]:
     """One task of the tree; the first error stands for all."""
     parts = unpack(batch)
     wrong = [part for part in parts if "error" in part]
-    return pack(wrong[0] if wrong else merge(parts))
+    return pack([wrong[0] if wrong else merge(parts)])
 
 
-def pack(results: Arrays) -> dict[str, NDArray[Any]]:
-    """Results as one row of bytes."""
-    return {"packed": np.array([pickle.dumps(results)], dtype=object)}
+def pack(results: Sequence[Arrays]) -> dict[str, NDArray[Any]]:
+    """Each of several results as a row of bytes."""
+    return {"packed": np.array([pickle.dumps(each) for each in results], dtype=object)}
 
 
 def unpack(batch: Mapping[str, NDArray[Any]]) -> list[Arrays]:

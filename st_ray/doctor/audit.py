@@ -206,7 +206,7 @@ def _table(spec: AuditSpec, scene: Scene, cells: dict[str, list[Row]]) -> Table:
         "path": scene.cube.path,
         "shape": list(scene.cube.shape),
         "scenes": len(scene.cube.extents),
-        "pixels": sum(extent.height * extent.width for extent in scene.cube.extents),
+        "pixels": sum(extent.pixels for extent in scene.cube.extents),
         "classes": len(scene.classes),
         "seeds": list(spec.seeds),
         "curriculum": Path(spec.base.curriculum).stem,

@@ -148,7 +148,7 @@ def _usable(scene: Scene, verdict: BandVerdict, findings: list[Finding]) -> Scen
 def _scene(scene: Scene, look: Look) -> Table:
     cube, meta = scene.cube, scene.cube.meta
     height, width, bands = cube.shape
-    stored = sum(extent.height * extent.width for extent in cube.extents)
+    stored = sum(extent.pixels for extent in cube.extents)
     waves = [meta.wavelengths[band] for band in cube.band_indices] if meta.wavelengths else []
     return {
         "name": scene.name,

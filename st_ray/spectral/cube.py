@@ -42,6 +42,11 @@ class Extent:
         return self.top + self.height
 
     @property
+    def pixels(self) -> int:
+        """How many it has."""
+        return self.height * self.width
+
+    @property
     def rows(self) -> slice:
         """Its rows."""
         return slice(self.top, self.bottom)

@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from st_ray import ClusterSpec, SceneSpec
 from st_ray.engine import open_engine
@@ -26,6 +27,7 @@ TWO = ClusterSpec(workers=2, device="cpu", threads=1)
 @pytest.fixture
 def asked(scene_files, tmp_path) -> PredictSpec:
     bands = {"components": 12, "file_bands": 12, "bands": tuple(range(12)), "wavelengths": ()}
+    torch.manual_seed(0)  # of the network's fresh weights
     np.save(tmp_path / "cube.npy", (scene_files.values - np.float32(1000)) / 400)
     return PredictSpec(
         model=str(write_bundle(tmp_path / "model", card_of(**bands))),
@@ -48,7 +50,7 @@ def test_two_actors_make_the_map_that_this_process_makes(asked, tmp_path) -> Non
     for name in ("{}.npy", "{}_probability.npy"):
         one, other = (np.load(tmp_path / name.format(stem)) for stem in ("map", "alone"))
         np.testing.assert_allclose(one, other, atol=1e-6)
-    assert one.std(axis=(0, 1)).min() > 1e-3  # it tells pixels apart
+    assert one.std(axis=(0, 1)).min() > 0.01  # it tells pixels apart
 
 
 def test_bad_input_inside_an_actor_is_one_line_and_no_tiles_are_no_matter(asked) -> None:

@@ -2,47 +2,20 @@
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
-from PIL import Image
 
 from st_ray import RunSpec, SceneSpec
 from st_ray.doctor.inspecting import Inspection, inspect_scene
 from st_ray.doctor.page import render_inspection
-from st_ray.doctor.plots import draw_picture
-from st_ray.errors import SceneError
 from st_ray.spectral.cube import FileCube
 from st_ray.spectral.metadata import Metadata
-from st_ray.spectral.scene import Scene, open_scene
-
-Look = Callable[..., Inspection]
-
-
-@pytest.fixture
-def look(tmp_path: Path, scene_files, spec: RunSpec) -> Look:
-    """Inspect the small scene with other values or labels."""
-
-    def inspect(
-        values: NDArray[np.generic] | None = None,
-        labels: NDArray[np.generic] | None = None,
-        **more: Any,
-    ) -> Inspection:
-        np.save(tmp_path / "cube.npy", scene_files.values if values is None else values)
-        np.save(tmp_path / "labels.npy", scene_files.truth if labels is None else labels)
-        scene = SceneSpec(
-            name=str(tmp_path / "cube.npy"), labels=str(tmp_path / "labels.npy"), **more
-        )
-        return inspect_scene(replace(spec, scene=scene), forecast=False)
-
-    return inspect
+from st_ray.spectral.scene import Scene
+from tests.doctor.conftest import Look
 
 
 def _told(found: Inspection, severity: str) -> list[str]:
@@ -238,61 +211,6 @@ def test_wavelengths_are_the_axis_where_the_file_names_them(
     backwards = replace(cube, meta=Metadata(wavelengths=waves[::-1]))
     told = replace(small_scene, cube=backwards)
     _one(_told(inspect_scene(spec, forecast=False), "warning"), "do not ascend, first at band 1;")
-
-
-@pytest.mark.parametrize(
-    ("labels", "says"),
-    [
-        ("nowhere.npy", "nowhere.npy"),
-        ("turned.npy", "it is transposed: save it with rows and columns swapped"),
-    ],
-)
-def test_labels_that_do_not_fit_are_one_line(
-    st_ray, scene_files, tmp_path: Path, labels: str, says: str
-) -> None:
-    np.save(tmp_path / "turned.npy", scene_files.truth.T)
-    code, _, err = st_ray("inspect", scene_files.cube, "--labels", labels)
-    assert code == 2
-    assert says in err
-    assert err.count("\n") == 1
-
-
-def test_a_missing_scene_is_one_line(st_ray) -> None:
-    code, _, err = st_ray("inspect", "nowhere.mat")
-    assert (code, err.count("\n")) == (2, 1)
-    assert "no such scene file: nowhere.mat" in err
-    with pytest.raises(SceneError, match="did you mean 'salinas'"):
-        open_scene(SceneSpec(name="salinass"))
-
-
-def test_the_command_prints_and_writes_a_page_that_needs_nothing_else(
-    st_ray, scene_files, tmp_path: Path
-) -> None:
-    words = ("inspect", scene_files.cube, "--labels", scene_files.labels, "--patch-size", 5)
-    code, out, err = st_ray(*words, "--no-forecast", "--out", tmp_path / "seen")
-    assert code == 0, err
-    assert "30 x 26 pixels, 12 bands" in out
-    assert "split disjoint: no test 5x5 patch" in out
-    assert all(len(line) <= 100 for line in out.splitlines() if "inspect.html" not in line)
-    page = (tmp_path / "seen" / "inspect.html").read_text()
-    assert not re.search(r"(src|href)=\"(?!data:|#)", page)
-    assert "</html>" in page
-    table = json.loads((tmp_path / "seen" / "inspect.json").read_text())
-    assert table["format"] == 1
-    assert {row["severity"] for row in table["findings"]} == {"ok", "note", "warning"}
-    with Image.open(tmp_path / "seen" / "inspect.png") as picture:
-        assert picture.width > 800
-
-
-def test_names_in_a_page_are_escaped(look: Look, tmp_path: Path) -> None:
-    found = look()
-    found.table["scene"]["name"] = "<script>alert(1)</script>"
-    found.table["classes"][0]["name"] = "a & <b>"
-    found.table["classes"][1]["name"] = r"$\nonsense{$"
-    draw_picture(found).savefig(tmp_path / "a.png")  # no formula either
-    page = render_inspection(found)
-    assert "<script>" not in page
-    assert "a &amp; &lt;b&gt;" in page
 
 
 def test_a_forecast_says_what_a_run_takes(spec: RunSpec) -> None:

@@ -9,23 +9,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from st_ray.errors import SceneError
 from st_ray.spectral.scene import SceneSpec, open_cube
 from tests.formats import FORMATS, save_npz
-from tests.rasters import (
-    cf_dataset,
-    write_hdf5,
-    write_tif,
-)
+from tests.rasters import cf_dataset, write_hdf5, write_tif
 
 if TYPE_CHECKING:
     from tests.conftest import SceneFiles
 
 
 ALL = slice(None)
-Values = NDArray[np.generic]
 
 
 def _error(path: Path, **more: object) -> str:

@@ -10,11 +10,11 @@ import h5py
 import numpy as np
 import pytest
 import rasterio
-from numpy.typing import NDArray
 
 from st_ray.spectral.cube import FileCube
 from st_ray.spectral.metadata import Grid
 from st_ray.spectral.scene import Scene, SceneSpec, open_cube, open_scene
+from tests.formats import Values
 from tests.rasters import (
     CORNER,
     MAP_INFO,
@@ -31,9 +31,6 @@ if TYPE_CHECKING:
 
 
 ALL = slice(None)
-Values = NDArray[np.generic]
-
-
 GRID = Grid(crs=rasterio.CRS.from_string(UTM).to_wkt(), transform=tuple(CORNER)[:6])
 
 

@@ -15,7 +15,7 @@ import zarr
 from numpy.typing import NDArray
 
 from st_ray.spectral.scene import SceneSpec, open_cube, open_scene
-from tests.formats import FORMATS
+from tests.formats import FORMATS, Values
 from tests.rasters import (
     CORNER,
     UTM,
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
 
 
 ALL = slice(None)
-Values = NDArray[np.generic]
 
 
 @pytest.mark.parametrize("name", FORMATS)
