@@ -26,10 +26,16 @@ def backbones() -> None:
     from st_ray.learn.backbones import backbones as known
 
     rows = [
-        (entry.name, str(entry.full_epochs), f"{entry.learning_rate:g}", entry.paper, entry.growth)
+        (
+            entry.name,
+            str(entry.full_epochs),
+            f"{entry.optimizer} {entry.learning_rate:g}",
+            entry.paper,
+            entry.growth,
+        )
         for entry in known().values()
     ]
-    table(("backbone", "T0", "lr", "paper", "when components or patch grow"), rows)
+    table(("backbone", "T0", "optimizer, lr", "paper", "when components or patch grow"), rows)
 
 
 def curricula() -> None:

@@ -23,7 +23,7 @@ from st_ray.learn.objectives import (
     resolve_optimizer,
 )
 from st_ray.learn.parallel import local_randomness
-from st_ray.learn.presets import USUAL_SHAPE, CurriculumShape
+from st_ray.learn.presets import USUAL_OPTIMIZER, USUAL_SHAPE, CurriculumShape
 from st_ray.storage import bare
 
 
@@ -54,7 +54,7 @@ class Recipe:
 def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
     """The spec with what it leaves to a curriculum file, or else to the backbone.
 
-    That is the whitening and the learning rate, and to the backbone T0 too.
+    That is the whitening and the learning rate, and to the backbone T0 and the optimizer too.
 
     Args:
         spec: Possibly with None in these.
@@ -75,9 +75,13 @@ def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
         spec = replace(spec, epochs=entry.full_epochs if entry else spec.full_epochs)
     if spec.basis.whitening is None:
         spec = replace(spec, basis=replace(spec.basis, whitening=whitening))
-    if spec.train.learning_rate is None:
-        spec = replace(spec, train=replace(spec.train, learning_rate=rate))
-    return spec
+    optimizer = entry.optimizer if entry else USUAL_OPTIMIZER
+    train = replace(
+        spec.train,
+        learning_rate=rate if spec.train.learning_rate is None else spec.train.learning_rate,
+        optimizer=spec.train.optimizer or optimizer,
+    )
+    return replace(spec, train=train)
 
 
 def default_shape(backbone: str, *, brought: bool = False) -> CurriculumShape:
@@ -101,10 +105,14 @@ def settle_recipe(
     return Recipe(
         build=backbone or _named_build(spec),
         loss=loss or resolve_loss(spec.train.loss),
-        optimizer=optimizer or resolve_optimizer(spec.train.optimizer, spec.train.weight_decay),
+        optimizer=optimizer or _named_optimizer(spec),
         own_build=backbone,
         brought=tuple(name for name, part in own.items() if part is not None),
     )
+
+
+def _named_optimizer(spec: RunSpec) -> BuildOptimizer:
+    return resolve_optimizer(spec.train.optimizer or USUAL_OPTIMIZER, spec.train.weight_decay)
 
 
 def _named_build(spec: RunSpec) -> BuildModel:

@@ -12,7 +12,7 @@ from typing import Any
 
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import Curriculum, PlannedStage, Stage, plan
-from st_ray.learn.presets import CurriculumShape, default, full, paper, pca
+from st_ray.learn.presets import USUAL_OPTIMIZER, CurriculumShape, default, full, paper, pca
 
 # Seconds of one training sample of (components, patch_size), measured.
 Pace = Callable[[int, int], float]
@@ -79,7 +79,11 @@ class Arm:
 
 
 # What the usual loop does without: an arm with these is measured as others train.
-PLAIN: dict[str, Any] = {"train.class_floor": 0, "train.schedule": "cosine"}
+PLAIN: dict[str, Any] = {
+    "train.class_floor": 0,
+    "train.schedule": "cosine",
+    "train.optimizer": USUAL_OPTIMIZER,
+}
 
 
 def budget(ground: Ground) -> int:

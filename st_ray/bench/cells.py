@@ -10,7 +10,7 @@ from typing import Any
 
 from st_ray.bench.arms import ArmPlan, find_arms
 from st_ray.bench.ledger import key_of
-from st_ray.bench.search import FIRST_LENGTH
+from st_ray.bench.search import LEAST_LENGTH
 from st_ray.config import RunSpec, assign, flatten, spec_from_table, spec_to_table
 from st_ray.errors import SpecError
 from st_ray.learn.backbones import backbone_entry
@@ -39,7 +39,8 @@ class BenchSpec:
         seeds: Of the runs.
         tuning_seed: Of the searches; none of the seeds.
         full_epochs: T0; None: searched.
-        longest: Epochs that the search for T0 tries at most.
+        first: Epochs that the search for T0 begins with.
+        longest: Epochs that it tries at most.
         rate: Learning rate of all arms; None: searched for each.
         threads: Of every run.
         jobs: Runs at a time, each on cores of its own.
@@ -55,6 +56,7 @@ class BenchSpec:
     seeds: tuple[int, ...] = (0, 1, 2)
     tuning_seed: int = 1000
     full_epochs: int | None = None
+    first: int = 30
     longest: int = 270
     rate: float | None = None
     threads: int = 1
@@ -85,8 +87,13 @@ class BenchSpec:
         for name in ("threads", "jobs"):
             if getattr(self, name) < 1:
                 raise SpecError(f"--{name} {getattr(self, name)}: expected at least 1")
-        if self.longest < FIRST_LENGTH:
-            raise SpecError(f"--longest {self.longest}: expected at least {FIRST_LENGTH}")
+        if self.first < LEAST_LENGTH:
+            raise SpecError(f"--first {self.first}: expected at least {LEAST_LENGTH} epochs")
+        if self.longest < self.first:
+            raise SpecError(
+                f"--longest {self.longest}: expected at least the {self.first} epochs that the "
+                "search for T0 begins with (--first)"
+            )
         if self.full_epochs is not None and self.full_epochs < 1:
             raise SpecError(f"--full-epochs {self.full_epochs}: expected at least 1")
 

@@ -52,9 +52,8 @@ def training(
     full_epochs: Annotated[
         int | None, option("T0, epochs of the arm full.", "searched on validation pixels")
     ] = None,
-    longest: Annotated[
-        int, typer.Option(help="Epochs that the search for T0 tries at most.")
-    ] = 270,
+    first: Annotated[int, typer.Option(help="Epochs that the search for T0 begins with.")] = 30,
+    longest: Annotated[int, typer.Option(help="Epochs that it tries at most.")] = 270,
     lr: Annotated[
         float | None, option("Learning rate of every arm.", "searched for each arm")
     ] = None,
@@ -96,6 +95,7 @@ def training(
         seeds=seeds_of(seeds),
         tuning_seed=tuning_seed,
         full_epochs=full_epochs,
+        first=first,
         longest=longest,
         rate=lr,
         threads=threads,

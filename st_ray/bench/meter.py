@@ -128,13 +128,14 @@ class Meter:
 
 @cache
 def _processor() -> str:
-    """What this machine calls its processor."""
+    """What this machine calls its processor, and the widest instructions that torch uses there."""
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
     except OSError:
         lines = []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    name = names[0] if names else platform.processor() or platform.machine()
+    return f"{name}, {torch.backends.cpu.get_cpu_capability()}"
 
 
 def _line(row: Row) -> str:

@@ -18,8 +18,10 @@ ScoreRate = Callable[[float], float]
 ScoreLength = Callable[[int, float], float]
 
 RATES = (3e-4, 1e-3, 3e-3, 1e-2)
-# Where the search for a length begins, and by what it steps up; down it steps by the root.
-FIRST_LENGTH, RATIO = 30, 3
+# By what the search for a length steps up; down it steps by the root.
+RATIO = 3
+# Epochs; shorter ones are not tried.
+LEAST_LENGTH = 5
 # "Within 0.3 points" of a run at least three times as long.
 PLATEAU = 0.003
 
@@ -61,10 +63,10 @@ class Found:
     capped: bool
 
 
-def shortest_length(score: ScoreLength, longest: int = 270) -> Found:
+def shortest_length(score: ScoreLength, first: int = 30, longest: int = 270) -> Found:
     """T0 and the learning rate of the baseline.
 
-    From 30 epochs on, lengths are tripled until one is within `PLATEAU` of the next at the same
+    From the first on, lengths are tripled until one is within `PLATEAU` of the next at the same
     rate, or the next would exceed `longest`; then shorter ones (by the root of three) are tried,
     for as long as they are within `PLATEAU` of the best run at least three times as long, or of
     the longest. Every length is judged at its own best rate: at one that suits another length it
@@ -90,19 +92,16 @@ def shortest_length(score: ScoreLength, longest: int = 270) -> Found:
         far = min(RATIO * length, max(known))
         return max(other for at, other in known.items() if at >= far)
 
-    length = FIRST_LENGTH
+    length = first
     if value(length, RATES[1]) == float("-inf"):
         raise TrainingError("the baseline failed at every learning rate; see the failed cells")
     while RATIO * length <= longest and improves(length):
         value(RATIO * length, rates[length])
         length *= RATIO
     shorter = round(length / RATIO**0.5)
-    while shorter >= _LEAST_LENGTH and shorter not in known:  # a known one was too short
+    while shorter >= LEAST_LENGTH and shorter not in known:  # a known one was too short
         higher = RATES[min(RATES.index(rates[length]) + 1, len(RATES) - 1)]
         if value(shorter, higher) < plateau(shorter) - PLATEAU:
             break
         length, shorter = shorter, round(shorter / RATIO**0.5)
     return Found(length, rates[length], RATIO * length > max(known))
-
-
-_LEAST_LENGTH = 5

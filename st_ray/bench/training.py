@@ -136,7 +136,7 @@ class _Bench:
             found = Found(length, rate or choose_rate(partial(score, full, length)), False)
         else:
             found = shortest_length(
-                lambda n, r: score(full, n, rate or r), longest=self.spec.longest
+                lambda n, r: score(full, n, rate or r), self.spec.first, self.spec.longest
             )
         ground = self._ground(scene, backbone, found.epochs, worker)
         rates = {full.name: rate or found.rate}

@@ -30,8 +30,8 @@ class TrainSpec:
         weight_decay: Of the built-in optimizers.
         warmup: Share of the budget spent raising the learning rate from zero.
         schedule: Of the learning rate after that: "linear" or "cosine" to zero, or "constant".
-        optimizer: "adamw", "adam", "sgd", or "package.module:function" called with
-            (parameters, learning_rate).
+        optimizer: "adamw", "adam", "muon", "sgd", or "package.module:function" called with
+            (parameters, learning_rate); None takes what the backbone's entry says.
         class_floor: Times that each class is seen in an epoch at least; the pixels of a class
             with fewer repeat. 0: every pixel is seen once.
         loss: "cross_entropy", or "package.module:function" called with (logits (M, C),
@@ -43,7 +43,7 @@ class TrainSpec:
     weight_decay: float = 1e-2
     warmup: float = 0.05
     schedule: Literal["linear", "cosine", "constant"] = "linear"
-    optimizer: str = "adamw"
+    optimizer: str | None = None
     class_floor: int = 10
     loss: str = "cross_entropy"
 

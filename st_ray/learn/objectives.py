@@ -15,6 +15,7 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.backbones import load_factory, one_line
+from st_ray.learn.muon import Muon
 
 # (logits (M, C), targets (M,)) -> scalar loss of the global batch.
 Loss = Callable[[Tensor, Tensor], Tensor]
@@ -43,8 +44,13 @@ def sgd(parameters: Iterable[Parameter], rate: float, weight_decay: float) -> Op
     )
 
 
+def muon(parameters: Iterable[Parameter], rate: float, weight_decay: float) -> Optimizer:
+    """Muon (Jordan et al. 2024), with AdamW for what is no hidden weight."""
+    return Muon(parameters, lr=rate, weight_decay=weight_decay)
+
+
 # All `fused`: one call for all parameters, up to a tenth of a step where they are many and small.
-OPTIMIZERS = {"adam": adam, "adamw": adamw, "sgd": sgd}
+OPTIMIZERS = {"adam": adam, "adamw": adamw, "muon": muon, "sgd": sgd}
 
 
 def resolve_loss(name: str) -> Loss:

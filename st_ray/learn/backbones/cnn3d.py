@@ -66,10 +66,10 @@ class Cnn3d(nn.Module):
     ),
     whitening=0.5,
     full_epochs=30,
-    learning_rate=3e-3,
-    # Without normalisation it needs many steps, which small patches make cheap.
+    learning_rate=1e-2,
+    optimizer="muon",
     shape=CurriculumShape(
-        0.9, (StageShape(60, 0.45, 0.45), StageShape(60, 0.64, 0.3), StageShape(60, 1.0, 0.25))
+        0.73, (StageShape(30, 0.45, 10), StageShape(30, 0.64, 8), StageShape(30, 1.0, 4))
     ),
     growth=(
         "exact from a multiple of 4 components; from others the last block of 4 was filled with "

@@ -81,9 +81,9 @@ class HybridSN(nn.Module):
     whitening=0.5,
     full_epochs=30,
     learning_rate=3e-3,
-    # Without normalisation it needs many steps, which small patches make cheap.
+    optimizer="muon",
     shape=CurriculumShape(
-        0.9, (StageShape(60, 0.45, 0.45), StageShape(60, 0.64, 0.3), StageShape(60, 1.0, 0.25))
+        0.8, (StageShape(60, 0.45, 12), StageShape(60, 0.64, 8), StageShape(60, 1.0, 4))
     ),
     growth=(
         "exact from any number of components; a larger patch changes no weight but the pixels "

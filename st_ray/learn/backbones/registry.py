@@ -21,7 +21,13 @@ import torch
 from torch import nn
 
 from st_ray.errors import SpecError, TrainingError, unknown_name
-from st_ray.learn.presets import USUAL_EPOCHS, USUAL_RATE, USUAL_SHAPE, CurriculumShape
+from st_ray.learn.presets import (
+    USUAL_EPOCHS,
+    USUAL_OPTIMIZER,
+    USUAL_RATE,
+    USUAL_SHAPE,
+    CurriculumShape,
+)
 
 Factory = Callable[..., nn.Module]
 
@@ -42,6 +48,7 @@ class BackboneEntry:
         full_epochs: Default T0: about the shortest training on all bands and the full patch that
             reaches its plateau on Indian Pines (`st-ray bench training` finds it).
         learning_rate: Default peak of the schedule.
+        optimizer: Default, by name.
         shape: Of the curriculum "default".
         growth: One sentence: what a hand-over to more components or a larger patch keeps.
         exact_every: With the default options, the evaluation logits stay exactly as they were
@@ -56,6 +63,7 @@ class BackboneEntry:
     whitening: float
     full_epochs: int
     learning_rate: float
+    optimizer: str
     shape: CurriculumShape
     growth: str
     exact_every: int | None
@@ -87,6 +95,7 @@ def register_backbone(
     exact_in_patch: bool = False,
     full_epochs: int = USUAL_EPOCHS,
     learning_rate: float = USUAL_RATE,
+    optimizer: str = USUAL_OPTIMIZER,
     shape: CurriculumShape = USUAL_SHAPE,
 ) -> Callable[[Factory], Factory]:
     """Decorate a factory to enter it under ``name``; see `BackboneEntry` for the fields.
@@ -105,6 +114,7 @@ def register_backbone(
             whitening=whitening,
             full_epochs=full_epochs,
             learning_rate=learning_rate,
+            optimizer=optimizer,
             shape=shape,
             growth=growth,
             exact_every=exact_every,

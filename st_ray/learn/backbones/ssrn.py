@@ -13,6 +13,7 @@ from st_ray.learn.backbones.layers import (
 from st_ray.learn.backbones.registry import register_backbone
 from st_ray.learn.backbones.resnet2d import ResidualBlock2d
 from st_ray.learn.backbones.windows import Windows
+from st_ray.learn.presets import CurriculumShape, StageShape
 
 
 class SpectralBlock(nn.Module):
@@ -92,7 +93,9 @@ class Ssrn(nn.Module):
     ),
     whitening=0.5,
     full_epochs=30,
-    learning_rate=3e-3,
+    learning_rate=1e-2,
+    optimizer="muon",
+    shape=CurriculumShape(0.43, (StageShape(30, 0.45, 10), StageShape(30, 0.82, 3))),
     growth=(
         "exact from an even number of components; from an odd one the last pair was filled with "
         "a zero and now sees a new component; a larger patch changes no weight but the pixels "
