@@ -183,7 +183,7 @@ def test_a_model_that_cannot_train_is_one_line() -> None:
 def test_unknown_losses_and_optimizers_list_the_known() -> None:
     with pytest.raises(SpecError, match="unknown loss 'mse'.*cross_entropy"):
         resolve_loss("mse")
-    with pytest.raises(SpecError, match="did you mean 'adamw'.*adam, adamw, sgd"):
+    with pytest.raises(SpecError, match="did you mean 'adamw'.*adam, adamw, muon, sgd"):
         resolve_optimizer("adamww", 0.0)
 
 
