@@ -291,5 +291,6 @@ _HEADLINES = (
         "startup_seconds",
         "help_seconds",
         "throughput_ratio",
+        "throughput_ratio_to_memory",
     ),
 )

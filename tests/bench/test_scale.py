@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from st_ray.bench.scale import with_ratios
@@ -25,6 +26,9 @@ def test_the_command_writes_a_row_for_each_size(st_ray, tmp_path: Path) -> None:
     assert table["throughput_ratio"] == pytest.approx(
         large["pixels_per_second"] / large["pixels_per_second"]
     )
+    assert table["throughput_ratio_to_memory"] == pytest.approx(
+        large["pixels_per_second"] / large["again"]["pixels_per_second"]
+    )
     assert all(value > 0 for value in small["forecast"].values())
     assert not list(folder.iterdir())
     assert out.with_suffix(".png").read_bytes().startswith(b"\x89PNG")
@@ -38,6 +42,7 @@ def test_the_reference_is_the_scene_nearest_two_gigabytes() -> None:
     table = with_ratios({"rows": rows})
     assert table["reference_gigabytes"] == 1.8
     assert table["throughput_ratio"] == pytest.approx(1.8 / 40)
+    assert np.isnan(table["throughput_ratio_to_memory"])
     assert table["memory_growth_gigabytes"] == pytest.approx(39.96)
 
 

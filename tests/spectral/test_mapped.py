@@ -1,4 +1,4 @@
-"""Fetching windows of mapped files ahead: all of a window's bytes, and little else."""
+"""Windows of large files: all of a window's bytes, and little else."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from st_ray.errors import SceneError
 from st_ray.spectral.readers import mapped
+from st_ray.spectral.scene import SceneSpec, open_cube
 
 PAGE = mmap.PAGESIZE
 
@@ -70,3 +72,70 @@ def test_small_arrays_are_left_alone(tmp_path: Path) -> None:
     mapped.read_ahead(small, (slice(0, 1), slice(None), slice(None)))
     mapped.forget(small)
     assert small.sum() == np.arange(60).sum()
+
+
+@pytest.fixture
+def values(monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
+    """A cube that counts as large, and of which what was read is given back."""
+    monkeypatch.setattr(mapped, "_LARGE", 0)
+    monkeypatch.setattr(mapped, "_KEPT", 0.0)
+    return np.arange(20 * 30 * 7, dtype=np.uint16).reshape(20, 30, 7)
+
+
+WINDOWS = [
+    (slice(0, 20), slice(0, 30)),
+    (slice(3, 9), slice(0, 30)),
+    (slice(3, 9), slice(11, 12)),
+    (slice(19, 25), slice(28, 40)),
+    (slice(0, 1), slice(0, 1)),
+    (slice(4, 4), slice(0, 30)),
+]
+
+
+@pytest.mark.skipif(not mapped._DIRECT, reason="this system has no preadv or posix_fadvise")
+@pytest.mark.parametrize("bands", [None, (0, 1, 6), (5, 2)])
+def test_pieces_of_a_large_file_are_windows_of_its_array(
+    values: np.ndarray, tmp_path: Path, bands: tuple[int, ...] | None
+) -> None:
+    np.save(tmp_path / "a.npy", values)
+    np.save(tmp_path / "many.npy", np.stack([values + 1, values]))
+    (tmp_path / "raw").write_bytes(b"x" * 5001 + values.tobytes())
+    arrays = (
+        np.load(tmp_path / "a.npy", mmap_mode="r"),
+        np.load(tmp_path / "many.npy", mmap_mode="r")[1],
+        np.memmap(tmp_path / "raw", np.uint16, "r", 5001, values.shape),
+    )
+    for array in arrays:
+        reader = mapped.open_windows(array, "rcb")
+        assert isinstance(reader, mapped.PieceReader)
+        for rows, cols in WINDOWS * 2:
+            reader.expect(rows, cols)
+            window = reader.read(rows, cols, bands)
+            kept = values if bands is None else values[:, :, bands]
+            np.testing.assert_array_equal(window, kept[rows, cols])
+
+
+@pytest.mark.skipif(not mapped._DIRECT, reason="this system has no preadv or posix_fadvise")
+def test_a_large_file_that_became_shorter_is_one_line(values: np.ndarray, tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", values)
+    cube = open_cube(SceneSpec(name=str(tmp_path / "a.npy")))[0]
+    with (tmp_path / "a.npy").open("r+b") as file:
+        reader = mapped.open_windows(np.load(tmp_path / "a.npy", mmap_mode="r"), "rcb")
+        file.truncate(2000)
+        with pytest.raises(EOFError, match="shorter"):
+            reader.read(slice(0, 20), slice(0, 30), None)
+    with pytest.raises(SceneError) as told:
+        cube.read(slice(0, 20), slice(0, 30))
+    assert str(told.value).count("\n") == 0
+
+
+def test_arrays_in_another_order_and_small_ones_stay_mapped(
+    values: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    np.save(tmp_path / "a.npy", values)
+    np.save(tmp_path / "turned.npy", np.asfortranarray(values))
+    array, turned = (np.load(tmp_path / f"{name}.npy", mmap_mode="r") for name in ("a", "turned"))
+    assert isinstance(mapped.open_windows(array, "brc"), mapped.MappedReader)
+    assert isinstance(mapped.open_windows(turned, "rcb"), mapped.MappedReader)
+    monkeypatch.setattr(mapped, "_LARGE", 1 << 28)
+    assert isinstance(mapped.open_windows(array, "rcb"), mapped.MappedReader)

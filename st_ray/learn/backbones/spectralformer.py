@@ -105,7 +105,7 @@ class SpectralFormer(nn.Module):
         "Transformers', IEEE TGRS 60, doi:10.1109/TGRS.2021.3130716"
     ),
     whitening=0.0,
-    full_epochs=180,
+    full_epochs=90,
     learning_rate=3e-3,
     # A token holds the whole patch, so that a small one costs accuracy and saves nothing.
     shape=CurriculumShape(0.3, (StageShape(30, 1.0, 1.0),)),

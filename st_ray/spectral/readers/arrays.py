@@ -34,7 +34,7 @@ from st_ray.spectral.readers.base import (
     sizes,
 )
 from st_ray.spectral.readers.hdf5 import attributes, is_hdf5, open_dataset
-from st_ray.spectral.readers.mapped import MappedReader
+from st_ray.spectral.readers.mapped import open_windows
 from st_ray.spectral.wavelengths import to_nanometres
 
 _CUBE = Wanted(what="cube", ndim=3, option="scene.cube_key")
@@ -83,7 +83,7 @@ def open_reader(path: Path, key: str, layout: str, shape: tuple[int, int, int]) 
     if mapped.ndim < len(layout) and not mapped.flags.c_contiguous:
         # Cut as it is, it would be copied whole; turned, it is cut in place.
         mapped, layout = mapped.T, layout[1:] + "b" if layout[0] == "b" else "b" + layout[:-1]
-    return MappedReader(mapped.reshape(_stored(layout, shape)), layout)
+    return open_windows(mapped.reshape(_stored(layout, shape)), layout)
 
 
 def open_item(path: Path, key: str, item: int) -> Reader:
@@ -93,7 +93,7 @@ def open_item(path: Path, key: str, item: int) -> Reader:
         SceneError: The file cannot be read, or the cache cannot be written.
     """
     if not is_hdf5(path):
-        return MappedReader(np.asanyarray(map_array(FileStamp.of(path), key)[item]), USUAL)
+        return open_windows(np.asanyarray(map_array(FileStamp.of(path), key)[item]), USUAL)
     layout = _as_stored(path, USUAL)
     return SlicedReader(_Item(open_dataset(path, key), item, first=layout == USUAL), layout)
 

@@ -19,7 +19,7 @@ from st_ray.spectral.readers.envi_header import (
     parse_header,
     read_layout,
 )
-from st_ray.spectral.readers.mapped import MappedReader
+from st_ray.spectral.readers.mapped import open_windows
 from st_ray.spectral.wavelengths import to_nanometres, wavelengths_in
 
 HEADER = ".hdr"
@@ -54,7 +54,7 @@ class EnviFile:
             offset=self.layout.offset,
             shape=tuple(sides[axis] for axis in self.layout.order),
         )
-        return MappedReader(mapped, self.layout.order)
+        return open_windows(mapped, self.layout.order)
 
 
 def header_beside(path: Path) -> Path | None:
