@@ -9,6 +9,7 @@ and after a killed driver, with and without Ray, and no epoch waits for Ray's po
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import signal
 import threading
@@ -187,12 +188,11 @@ def _worker(config: dict[str, Any]) -> None:
             fit(job, stack, peers=peers, device=ray.train.torch.get_device(), listen=tell)
     except StRayError as error:
         if peers.rank == 0:
-            queue.put({"kind": "failed", "message": str(error)})
+            queue.put(_packed({"kind": "failed", "message": str(error)}))
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         traceback.print_exc()  # --verbose shows it
-        queue.put(
-            {"kind": "failed", "message": f"training failed: {type(error).__name__}: {error}"}
-        )
+        message = f"training failed: {type(error).__name__}: {error}"
+        queue.put(_packed({"kind": "failed", "message": message}))
 
 
 def _peers(rank: int, world: int) -> Peers:
@@ -208,7 +208,12 @@ class _Tell:
 
     def __call__(self, event: Mapping[str, Any]) -> None:
         """Send one."""
-        self._actor.put_nowait.remote(dict(event))
+        self._actor.put_nowait.remote(_packed(event))
+
+
+def _packed(event: Mapping[str, Any]) -> bytes:
+    """An event as bytes: the queue's process would import torch, seconds of a core, to hold it."""
+    return pickle.dumps(dict(event))
 
 
 def _mute(event: object) -> None:
@@ -260,6 +265,6 @@ class _Relay:
         events = []
         try:
             while True:
-                events.append(self._queue.get_nowait())
+                events.append(pickle.loads(self._queue.get_nowait()))
         except (Empty, ray.exceptions.RayError):
             return events
