@@ -6,6 +6,7 @@ from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from st_ray import ClusterSpec, TileSpec
@@ -27,7 +28,9 @@ def test_a_shard_of_all_tiles_is_trained_as_a_replicate(
     report = run_curriculum(
         replace(spec, cluster=sharded, tiles=tiles, out=str(tmp_path / "shard"))
     )
-    assert [row.loss for row in report.history] == [row.loss for row in finished[0].history]
+    # not to the bit: BLAS rounds tiles of another size otherwise on some processors
+    losses = [[row.loss for row in run.history] for run in (report, finished[0])]
+    np.testing.assert_allclose(*losses, rtol=1e-3)
     assert report.confusion == finished[0].confusion
 
 

@@ -29,6 +29,6 @@ def spec(scene_files) -> RunSpec:
         curriculum="paper",
         patch_size=5,
         epochs=12,
-        train=TrainSpec(learning_rate=3e-3, batch_size=16),
+        train=TrainSpec(optimizer="muon", learning_rate=1e-2, batch_size=16),
         cluster=ClusterSpec(workers=2, device="cpu", threads=1),
     )

@@ -76,13 +76,13 @@ def test_shards_on_two_workers_learn_as_a_replicate(spec, alone, tmp_path) -> No
 
 
 class KillOnce:
-    """The usual optimizer; one worker dies in the middle of an epoch unless the marker is there."""
+    """The optimizer of the other runs, and one worker dies unless the marker is there."""
 
     def __init__(self, marker: Path, decay: float) -> None:
         self._marker, self._decay, self._steps = marker, decay, 0
 
     def __call__(self, parameters, rate: float) -> torch.optim.Optimizer:
-        optimizer = resolve_optimizer("adamw", self._decay)(parameters, rate)
+        optimizer = resolve_optimizer("muon", self._decay)(parameters, rate)
         optimizer.register_step_pre_hook(self._step)
         return optimizer
 

@@ -57,7 +57,8 @@ def test_fewer_components_are_the_first_columns(pixels: np.ndarray) -> None:
     whole = solve_basis(measure(pixels), 9, whitening=0.5)
     part = solve_basis(measure(pixels), 4, whitening=0.5)
     np.testing.assert_allclose(whole.project(pixels)[:, :4], part.project(pixels), atol=1e-4)
-    np.testing.assert_array_equal(whole.project(pixels, 4), whole.project(pixels)[:, :4])
+    # not to the bit: BLAS picks another kernel for another shape on some processors
+    np.testing.assert_allclose(whole.project(pixels, 4), whole.project(pixels)[:, :4], atol=1e-5)
 
 
 @pytest.mark.parametrize("whitening", [0.0, 0.2, 0.5])
