@@ -56,3 +56,21 @@ def settle_spec(
         if value is not None:
             assign(table, key, value)
     return spec_from_table(override(table, assignments or ()))
+
+
+def refuse(assignments: Sequence[str], decided: Mapping[str, str]) -> None:
+    """See that ``--set`` names nothing that a benchmark decides itself.
+
+    Args:
+        assignments: KEY=VALUE.
+        decided: What it decides, by name: where to read of it.
+
+    Raises:
+        SpecError: It does.
+    """
+    from st_ray.errors import SpecError
+
+    for assignment in assignments:
+        name = assignment.partition("=")[0].strip()
+        if name in decided:
+            raise SpecError(f"--set {name}: a benchmark decides it itself; see {decided[name]}")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from st_ray.bench.dataplane import inference, patches, pca, scale, tax
-from st_ray.options import option
+from st_ray.options import option, refuse
 
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
@@ -151,12 +151,8 @@ def _base(assignments: list[str], labels: str | None) -> RunSpec:
     """
     from st_ray.bench.cells import VALIDATION
     from st_ray.config import assign, override, spec_from_table
-    from st_ray.errors import SpecError
 
-    for assignment in assignments:
-        name = assignment.partition("=")[0].strip()
-        if name in _DECIDED:
-            raise SpecError(f"--set {name}: a benchmark decides it itself; see {_DECIDED[name]}")
+    refuse(assignments, _DECIDED)
     table = override({"split": {"validation_fraction": VALIDATION}}, assignments)
     if labels is not None:
         assign(table, "scene.labels", labels)

@@ -10,6 +10,8 @@ from typing import Annotated, Any
 
 import typer
 
+from st_ray.options import Assignments, refuse, settle_spec
+
 
 def pca(
     pixels: Annotated[
@@ -103,18 +105,19 @@ def tax(
     ] = None,
     rounds: Annotated[int, typer.Option(help="Times that all are run, in turn.")] = 3,
     out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/tax.json",
+    set_: Assignments = None,
 ) -> None:
-    """What Ray costs: the same run in one process, with one worker and with two."""
+    """What Ray costs: the same run in one process, with one worker and with two, a thread each."""
     from st_ray.bench.tax import bench_tax
-    from st_ray.config import RunSpec, anchor
+    from st_ray.config import anchor
     from st_ray.recipe import fill_in, settle_recipe
-    from st_ray.spectral.scene import SceneSpec
 
     _within("--rounds", rounds, 1)
+    decided = ("cluster.workers", "cluster.threads", "map", "out")
+    refuse(set_ or (), dict.fromkeys(decided, "its help"))
     _ready(out)
-    spec = RunSpec(
-        scene=SceneSpec(name=scene, labels=labels), backbone=backbone, epochs=epochs, map=False
-    )
+    given = {"scene.name": scene, "scene.labels": labels, "backbone": backbone, "epochs": epochs}
+    spec = settle_spec(given, None, set_)
     settle_recipe(spec, None, None, None)  # an unknown backbone is told before anything runs
     _write(bench_tax(fill_in(anchor(spec)), rounds=rounds, say=_say), out)
 
@@ -136,7 +139,7 @@ def scale(
 ) -> None:
     """Time and memory of a run against the size of its scene."""
     from st_ray.bench.plots import save_scale
-    from st_ray.bench.scale import bench_scale, with_ratios
+    from st_ray.bench.scale import bench_scale
     from st_ray.engine import usable_cores
 
     _within("--bands", bands, 2)
@@ -152,8 +155,9 @@ def scale(
         folder=Path(folder),
         seed=seed,
         say=_say,
+        keep=lambda table: _keep(table, out, save_scale),
     )
-    _write(with_ratios(table), out, lambda path: save_scale(table["rows"], path))
+    _tell(table, out, ", and a picture beside them")
 
 
 def inference(
@@ -258,24 +262,34 @@ def _ready(out: str) -> None:
             raise IsADirectoryError(EISDIR, "it is a directory")
 
 
-def _write(table: Mapping[str, Any], out: str, draw: Callable[[Path], None] | None = None) -> None:
-    """Write the figures, with a picture beside them, and tell those that are single numbers.
+def _write(table: Mapping[str, Any], out: str) -> None:
+    """Write the figures, and tell those that are single numbers.
 
     Raises:
         OutputError: They cannot be written.
     """
+    _keep(table, out)
+    _tell(table, out)
+
+
+def _keep(
+    table: Mapping[str, Any], out: str, draw: Callable[[Any, Path], None] | None = None
+) -> None:
     from st_ray.report.report import write_json
     from st_ray.storage import filling
 
     with filling(out) as path:
         write_json(table, path)
         if draw:
-            draw(path.with_suffix(".png"))
+            draw(table["rows"], path.with_suffix(".png"))
+
+
+def _tell(table: Mapping[str, Any], out: str, beside: str = "") -> None:
     for name, value in table.items():
         if name in _HEADLINES:
             parts = value.items() if isinstance(value, Mapping) else [("", value)]
             _say(f"{name}: " + ", ".join(f"{part} {number:.3g}".strip() for part, number in parts))
-    _say(f"Figures: {out}" + ", and a picture beside them" * (draw is not None))
+    _say(f"Figures: {out}{beside}")
 
 
 # What the last lines on the screen tell of a benchmark's figures.

@@ -13,7 +13,7 @@ import math
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,7 @@ def bench_scale(
     folder: Path,
     seed: int,
     say: Callable[[str], None],
+    keep: Callable[[dict[str, Any]], None],
 ) -> dict[str, Any]:
     """Run on scenes of several sizes.
 
@@ -58,6 +59,7 @@ def bench_scale(
         folder: On a disk with room for the largest.
         seed: Of the scenes.
         say: Told of every run.
+        keep: Given after every scene what there would be to return.
 
     Returns:
         One row a scene, and how far throughput and memory hold, as in the written JSON.
@@ -67,6 +69,7 @@ def bench_scale(
         TrainingError: A run failed.
     """
     check_room(gigabytes, bands, folder)
+    table: dict[str, Any] = {}
     rows, near = [], nearest(gigabytes)
     for size in sorted(gigabytes):
         side = side_of(size, bands)
@@ -87,12 +90,14 @@ def bench_scale(
                 again = _measure(spec, side * side)
                 row["again"] = {name: again[name] for name in ("seconds", "pixels_per_second")}
             rows.append(row)
-        row = rows[-1]
+        settings = {"bands": bands, "workers": workers, "threads": threads, "seed": seed}
+        table = {"rows": rows, **settings, **ratios(rows)}
+        keep(table)  # a later failure loses nothing
         say(
             f"{row['gigabytes']:.3g} GB, {row['pixels']:,} pixels: {row['seconds']:.1f} s, "
             f"{row['peak_rss_gigabytes']:.2f} GB of memory"
         )
-    return {"rows": rows, "bands": bands, "workers": workers, "threads": threads, "seed": seed}
+    return table
 
 
 def check_room(gigabytes: Sequence[float], bands: int, folder: Path) -> None:
@@ -183,18 +188,16 @@ def _forecast(spec: RunSpec, threads: int) -> dict[str, float]:
     }
 
 
-def with_ratios(table: dict[str, Any]) -> dict[str, Any]:
-    """The table with what the largest scene's throughput is to that of the one nearest 2 GB.
+def ratios(rows: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    """What the largest scene's throughput is to that of the one nearest 2 GB.
 
     Throughput is that of statistics and ingest: training has about as many samples in each. The
     reference is read from the disk; beside it, the ratio to what it was when read from memory.
     """
-    rows = table["rows"]
     near = nearest([row["gigabytes"] for row in rows])
     reference = next(row for row in rows if row["gigabytes"] == near)
     again = reference.get("again", {}).get("pixels_per_second", math.nan)
     return {
-        **table,
         "throughput_ratio": rows[-1]["pixels_per_second"] / reference["pixels_per_second"],
         "throughput_ratio_to_memory": rows[-1]["pixels_per_second"] / again,
         "reference_gigabytes": reference["gigabytes"],

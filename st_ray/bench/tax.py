@@ -73,6 +73,7 @@ def bench_tax(spec: RunSpec, *, rounds: int, say: Callable[[str], None]) -> dict
         "two_worker_speedups": [one / two for _, one, two in pairs],
         "rounds": rounds,
         "backbone": spec.backbone,
+        "batch_size": spec.train.batch_size,
     }
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from st_ray.bench.scale import with_ratios
+from st_ray.bench.scale import ratios
 
 
 def test_the_command_writes_a_row_for_each_size(st_ray, tmp_path: Path) -> None:
@@ -39,11 +39,11 @@ def test_the_reference_is_the_scene_nearest_two_gigabytes() -> None:
         {"gigabytes": size, "pixels_per_second": 100 / size, "peak_rss_gigabytes": size}
         for size in (0.04, 1.8, 40)
     ]
-    table = with_ratios({"rows": rows})
-    assert table["reference_gigabytes"] == 1.8
-    assert table["throughput_ratio"] == pytest.approx(1.8 / 40)
-    assert np.isnan(table["throughput_ratio_to_memory"])
-    assert table["memory_growth_gigabytes"] == pytest.approx(39.96)
+    found = ratios(rows)
+    assert found["reference_gigabytes"] == 1.8
+    assert found["throughput_ratio"] == pytest.approx(1.8 / 40)
+    assert np.isnan(found["throughput_ratio_to_memory"])
+    assert found["memory_growth_gigabytes"] == pytest.approx(39.96)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +69,8 @@ def test_wrong_sizes_are_one_line(st_ray, tmp_path, sizes, message) -> None:
         (("scale", "--out", "file/x.json"), "cannot write"),
         (("pca", "--pixels", "1000000000000"), "GB are free; use fewer"),
         (("patches", "--out", "."), "cannot write"),
+        (("tax", "--set", "cluster.workers=4"), "a benchmark decides it itself"),
+        (("tax", "--set", "train.batch=4"), "unknown"),
         (("tax", "--rounds", "0"), "--rounds 0: expected at least 1"),
         (("tax", "--backbone", "nope"), "unknown backbone 'nope'; known: cnn1d"),
     ],
