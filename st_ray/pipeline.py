@@ -62,7 +62,7 @@ def run_curriculum(
     Raises:
         StRayError: Bad input, in one line.
     """
-    spec = fill_in(anchor(spec), brought=backbone is not None)
+    spec = fill_in(anchor(spec), brought=backbone is not None, own_optimizer=optimizer is not None)
     run = Run(spec, Fanout(listen))
     with find_folder(spec, resume=resume) as folder, closing(run.listen):
         recipe = settle_recipe(spec, backbone, loss, optimizer)

@@ -194,7 +194,13 @@ def measure_rates(
 ) -> Rates:
     """The rates of this machine on so many threads, in some seconds."""
     settle_process(threads)
-    step = partial(time_sample, recipe.build, classes=classes, batch_size=spec.train.batch_size)
+    step = partial(
+        time_sample,
+        recipe.build,
+        classes=classes,
+        batch_size=spec.train.batch_size,
+        optimizer=recipe.optimizer,
+    )
     with threadpool_limits(threads):
         return calibrate(
             work,

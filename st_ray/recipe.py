@@ -51,21 +51,25 @@ class Recipe:
         return tuple(identity(part) for part in (self.build, self.loss, self.optimizer))
 
 
-def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
+def fill_in(spec: RunSpec, *, brought: bool = False, own_optimizer: bool = False) -> RunSpec:
     """The spec with what it leaves to a curriculum file, or else to the backbone.
 
-    That is the whitening and the learning rate, and to the backbone T0 and the optimizer too.
+    That is the whitening and the learning rate, and to the backbone T0 and the optimizer too. A
+    backbone's learning rate is one for its own optimizer; another takes the usual rate.
 
     Args:
         spec: Possibly with None in these.
         brought: Whether the caller brings the backbone, and `spec.backbone` only names it.
+        own_optimizer: Whether the caller brings the optimizer; then the spec names none.
 
     Raises:
         SpecError: There is no such curriculum file, or it is not valid.
     """
     entry = None if brought else backbones().get(spec.backbone)
     whitening = entry.whitening if entry else spec.basis.exponent
-    rate = entry.learning_rate if entry else spec.train.peak_rate
+    optimizer = entry.optimizer if entry else USUAL_OPTIMIZER
+    usual = not own_optimizer and spec.train.optimizer in (None, optimizer)
+    rate = entry.learning_rate if entry and usual else spec.train.peak_rate
     open_ones = (spec.basis.whitening, spec.train.learning_rate)
     if None in open_ones and bare(spec.curriculum).endswith(".toml"):
         own = load_curriculum(spec.curriculum)
@@ -75,11 +79,10 @@ def fill_in(spec: RunSpec, *, brought: bool = False) -> RunSpec:
         spec = replace(spec, epochs=entry.full_epochs if entry else spec.full_epochs)
     if spec.basis.whitening is None:
         spec = replace(spec, basis=replace(spec.basis, whitening=whitening))
-    optimizer = entry.optimizer if entry else USUAL_OPTIMIZER
     train = replace(
         spec.train,
         learning_rate=rate if spec.train.learning_rate is None else spec.train.learning_rate,
-        optimizer=spec.train.optimizer or optimizer,
+        optimizer=None if own_optimizer else spec.train.optimizer or optimizer,
     )
     return replace(spec, train=train)
 

@@ -68,7 +68,8 @@ def training(
     set_: Annotated[
         list[str] | None,
         option(
-            "A setting of all runs, such as patch_size=9; repeatable.",
+            "A setting of all runs, such as patch_size=9; repeatable. Arms that train plainly keep "
+            "their own optimizer, schedule and class floor.",
             "none",
             "--set",
             metavar="KEY=VALUE",

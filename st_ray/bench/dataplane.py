@@ -113,7 +113,7 @@ def tax(
     from st_ray.recipe import fill_in, settle_recipe
 
     _within("--rounds", rounds, 1)
-    decided = ("cluster.workers", "cluster.threads", "map", "out")
+    decided = ("cluster.workers", "cluster.least_workers", "cluster.threads", "map", "out")
     refuse(set_ or (), dict.fromkeys(decided, "its help"))
     _ready(out)
     given = {"scene.name": scene, "scene.labels": labels, "backbone": backbone, "epochs": epochs}

@@ -32,8 +32,10 @@ from st_ray.learn.fit import Held, fit, stage_source
 from st_ray.learn.job import Job
 from st_ray.learn.loop import evaluate
 from st_ray.learn.metrics import Confusion
+from st_ray.learn.objectives import resolve_optimizer
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.peers import Peers
+from st_ray.learn.presets import USUAL_OPTIMIZER
 from st_ray.output import RunFolder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import fill_in, settle_recipe
@@ -97,6 +99,7 @@ def time_sample(
     batch_size: int,
     threads: int,
     device: str,
+    optimizer: str = USUAL_OPTIMIZER,
 ) -> float:
     """Seconds that one training sample takes in a process of so many threads."""
     torch.set_num_threads(threads)
@@ -106,6 +109,7 @@ def time_sample(
         patch_size=patch_size,
         classes=classes,
         batch_size=batch_size,
+        optimizer=resolve_optimizer(optimizer, 0.01),
         device=device,
     )
 

@@ -17,6 +17,8 @@ from st_ray.bench.ledger import Ledger, Row, key_of
 from st_ray.bench.measure import measure, time_sample
 from st_ray.bench.workers import OutOfTimeError, Worker, WorkerDiedError
 from st_ray.errors import SpecError, TrainingError
+from st_ray.learn.backbones import backbone_entry
+from st_ray.learn.presets import USUAL_OPTIMIZER
 
 Say = Callable[[str], None]
 
@@ -66,6 +68,9 @@ class Meter:
             "threads": self.spec.threads,
             "device": self.device,
         }
+        optimizer = base.train.optimizer or backbone_entry(backbone).optimizer
+        if optimizer != USUAL_OPTIMIZER:  # older ledgers hold paces of the usual one
+            facts["optimizer"] = optimizer
         key = key_of({"kind": "pace", "format": FORMAT, **facts})
         row = self.ledger.get(key)
         if row is None:

@@ -70,9 +70,9 @@ def bench_scale(
     """
     check_room(gigabytes, bands, folder)
     table: dict[str, Any] = {}
-    rows, near = [], nearest(gigabytes)
-    for size in sorted(gigabytes):
-        side = side_of(size, bands)
+    rows, sides = [], [side_of(size, bands) for size in sorted(gigabytes)]
+    near = nearest([_size(side, bands) for side in sides])
+    for side in sides:
         labelled = min(0.5, _LABELLED / side**2)
         scene = SyntheticSpec(height=side, width=side, bands=bands, labelled=labelled, seed=seed)
         with writing(folder), tempfile.TemporaryDirectory(prefix="scene-", dir=folder) as place:
@@ -82,11 +82,14 @@ def bench_scale(
             forget_file(cube)
             row = {
                 "pixels": side * side,
-                "gigabytes": side * side * bands * 2 / _GB,
+                "gigabytes": _size(side, bands),
                 **_measure(spec, side * side),
                 "forecast": expected,
             }
-            if size == near and cube.stat().st_size < _CACHED * psutil.virtual_memory().total:
+            if (
+                row["gigabytes"] == near
+                and cube.stat().st_size < _CACHED * psutil.virtual_memory().total
+            ):
                 again = _measure(spec, side * side)
                 row["again"] = {name: again[name] for name in ("seconds", "pixels_per_second")}
             rows.append(row)
@@ -139,6 +142,11 @@ def forget_file(path: Path) -> None:
 def side_of(gigabytes: float, bands: int) -> int:
     """Pixels on a side of a square scene of so many bands of two bytes."""
     return math.isqrt(int(gigabytes * _GB / (2 * bands)))
+
+
+def _size(side: int, bands: int) -> float:
+    """Gigabytes of a square scene of two bytes a value."""
+    return side * side * bands * 2 / _GB
 
 
 def _spec(cube: Path, labels: Path, workers: int, threads: int) -> RunSpec:

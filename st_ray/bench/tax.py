@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from itertools import pairwise
 from typing import Any
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from st_ray.bench.children import Watched, watch_run
 from st_ray.bench.statistics import spread
-from st_ray.config import RunSpec
+from st_ray.config import RunSpec, differences, flatten
 from st_ray.errors import SpecError
 
 _WORKERS = (0, 1, 2)
@@ -60,7 +60,7 @@ def bench_tax(spec: RunSpec, *, rounds: int, say: Callable[[str], None]) -> dict
         ceilings.append(2.0 * periods[0][-1] / slower)
         say(f"two runs at once: {slower:.3f} s an epoch each")
     pairs = list(zip(*(periods[workers] for workers in _WORKERS), strict=True))
-    helps = [_help() for _ in range(_HELPS)]
+    helps, flat = [_help() for _ in range(_HELPS)], flatten(asdict(spec))
     return {
         "steady_state_overhead": float(np.median([one / bare for bare, one, _ in pairs])) - 1.0,
         "two_worker_speedup": float(np.median([one / two for _, one, two in pairs])),
@@ -73,7 +73,7 @@ def bench_tax(spec: RunSpec, *, rounds: int, say: Callable[[str], None]) -> dict
         "two_worker_speedups": [one / two for _, one, two in pairs],
         "rounds": rounds,
         "backbone": spec.backbone,
-        "batch_size": spec.train.batch_size,
+        "settings": {name: flat[name] for name in differences(spec, RunSpec())},
     }
 
 

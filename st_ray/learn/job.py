@@ -25,13 +25,15 @@ class TrainSpec:
     """How a curriculum is optimised.
 
     Attributes:
-        learning_rate: Peak of the schedule; None takes what the backbone's entry says.
+        learning_rate: Peak of the schedule; None takes what the backbone's entry says, for the
+            optimizer that it says (else 1e-3).
         batch_size: Global batch over all workers, samples.
         weight_decay: Of the built-in optimizers.
         warmup: Share of the budget spent raising the learning rate from zero.
         schedule: Of the learning rate after that: "linear" or "cosine" to zero, or "constant".
         optimizer: "adamw", "adam", "muon", "sgd", or "package.module:function" called with
-            (parameters, learning_rate); None takes what the backbone's entry says.
+            (parameters, learning_rate); None takes what the backbone's entry says. "muon" takes
+            the last weight that a model declares for that of its classifying layer.
         class_floor: Times that each class is seen in an epoch at least; the pixels of a class
             with fewer repeat. 0: every pixel is seen once.
         loss: "cross_entropy", or "package.module:function" called with (logits (M, C),

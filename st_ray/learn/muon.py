@@ -30,7 +30,8 @@ class Muon(Optimizer):
     Hidden weights are all parameters of two dimensions or more but the last of them, which is
     taken for that of the classifying layer; a kernel of a convolution counts as a matrix of one
     row an output. The learning rate is that of AdamW: a step of Muon is as long as one of AdamW's
-    usually is.
+    usually is. Every worker orthogonalises for itself, to the same result on machines that round
+    alike.
 
     Args:
         parameters: Of a model, in the order of its layers.

@@ -49,7 +49,7 @@ def muon(parameters: Iterable[Parameter], rate: float, weight_decay: float) -> O
     return Muon(parameters, lr=rate, weight_decay=weight_decay)
 
 
-# All `fused`: one call for all parameters, up to a tenth of a step where they are many and small.
+# `fused`: one call for all parameters, up to a tenth of a step where they are many and small.
 OPTIMIZERS = {"adam": adam, "adamw": adamw, "muon": muon, "sgd": sgd}
 
 

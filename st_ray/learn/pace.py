@@ -8,10 +8,13 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from torch import nn
+from torch.optim import Optimizer
 
 from st_ray.learn.job import BuildModel
+from st_ray.learn.objectives import BuildOptimizer
 
 _TIMED_STEPS = 5
+_RATE = 1e-3
 
 
 def time_sample(
@@ -21,6 +24,7 @@ def time_sample(
     patch_size: int,
     classes: int,
     batch_size: int,
+    optimizer: BuildOptimizer,
     train: bool = True,
     device: str = "cpu",
 ) -> float:
@@ -32,6 +36,7 @@ def time_sample(
         patch_size: Pixels on a side.
         classes: Outputs.
         batch_size: Samples of a step.
+        optimizer: (parameters, learning rate) -> optimizer; some steps cost more than others.
         train: Whether the step trains; else it only scores.
         device: Of model and patches.
     """
@@ -39,7 +44,10 @@ def time_sample(
         model = build(components=components, patch_size=patch_size, classes=classes).to(device)
         patches = torch.randn(batch_size, components, patch_size, patch_size).to(device)
         targets = torch.arange(batch_size, device=device) % classes
-    step = _training_step(model, patches, targets) if train else _scoring_step(model, patches)
+    if train:
+        step = _training_step(model, patches, targets, optimizer(model.parameters(), _RATE))
+    else:
+        step = _scoring_step(model, patches)
     spent = []
     for _ in range(1 + _TIMED_STEPS):
         begun = time.perf_counter()
@@ -49,9 +57,9 @@ def time_sample(
 
 
 def _training_step(
-    model: nn.Module, patches: torch.Tensor, targets: torch.Tensor
+    model: nn.Module, patches: torch.Tensor, targets: torch.Tensor, optimizer: Optimizer
 ) -> Callable[[], float]:
-    optimizer = torch.optim.AdamW(model.train().parameters(), fused=True)
+    model.train()
 
     def step() -> float:
         optimizer.zero_grad(set_to_none=True)

@@ -252,6 +252,7 @@ def measure_paces(
                 patch_size=side,
                 classes=job.classes,
                 batch_size=job.train.batch_size,
+                optimizer=job.optimizer,
                 device=device,
             )
             spent[k, side].append(seconds)

@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from st_ray.bench.scale import ratios
+from st_ray.bench import scale
+from st_ray.bench.scale import _size, nearest, ratios, side_of
+from st_ray.errors import TrainingError
 
 
 def test_the_command_writes_a_row_for_each_size(st_ray, tmp_path: Path) -> None:
@@ -46,6 +48,37 @@ def test_the_reference_is_the_scene_nearest_two_gigabytes() -> None:
     assert found["memory_growth_gigabytes"] == pytest.approx(39.96)
 
 
+def test_scenes_as_near_two_gigabytes_are_compared_with_the_one_that_was_run_again() -> None:
+    """1 and 4 GB are as far from 2; what is on the disk is a little smaller than what was asked."""
+    sizes = [_size(side_of(size, 200), 200) for size in (1, 4)]
+    rows = [
+        {"gigabytes": size, "pixels_per_second": 1.0, "peak_rss_gigabytes": 1.0} for size in sizes
+    ]
+    assert ratios(rows)["reference_gigabytes"] == nearest(sizes)
+
+
+def test_a_scene_that_fails_costs_no_row_before_it(st_ray, tmp_path, monkeypatch) -> None:
+    out, folder = tmp_path / "scale.json", tmp_path / "scenes"
+    forgotten: list[Path] = []
+    monkeypatch.setattr(scale, "forget_file", forgotten.append)
+    row = {"seconds": 1.0, "peak_rss_gigabytes": 1.0, "pixels_per_second": 1.0}
+    row["parts"] = dict.fromkeys(("start", "statistics", "ingest", "train and report"), 0.25)
+    results = [row, row]  # the first scene's, and again
+
+    def measured(*unused: object) -> dict:
+        if not results:
+            raise TrainingError("the run died")
+        return results.pop()
+
+    monkeypatch.setattr(scale, "_measure", measured)
+    sizes = ("--gigabytes", "0.0006,0.002", "--bands", 12, "--threads", 1)
+    code, _, error = st_ray("bench", "scale", *sizes, "--folder", folder, "--out", out)
+    assert code != 0
+    assert "the run died" in error
+    assert len(json.loads(out.read_text())["rows"]) == 1
+    assert len(forgotten) == 2
+
+
 @pytest.mark.parametrize(
     ("sizes", "message"),
     [
@@ -71,6 +104,11 @@ def test_wrong_sizes_are_one_line(st_ray, tmp_path, sizes, message) -> None:
         (("patches", "--out", "."), "cannot write"),
         (("tax", "--set", "cluster.workers=4"), "a benchmark decides it itself"),
         (("tax", "--set", "train.batch=4"), "unknown"),
+        (("training", "--first", "4"), "--first 4: expected at least 5 epochs"),
+        (
+            ("training", "--first", "30", "--longest", "20"),
+            "--longest 20: expected at least the 30",
+        ),
         (("tax", "--rounds", "0"), "--rounds 0: expected at least 1"),
         (("tax", "--backbone", "nope"), "unknown backbone 'nope'; known: cnn1d"),
     ],

@@ -55,6 +55,9 @@ def test_a_training_that_never_ends_to_improve_gets_the_longest_length() -> None
 
     assert shortest_length(score, longest=90) == Found(90, 1e-3, capped=True)
     assert max(asked) == 90
+    asked.clear()
+    assert shortest_length(score, first=10, longest=30) == Found(30, 1e-3, capped=True)
+    assert set(asked) == {10, 17, 30}
 
 
 def test_lengths_are_compared_at_the_best_rate() -> None:

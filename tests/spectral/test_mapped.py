@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import mmap
+import os
 from pathlib import Path
 
 import numpy as np
@@ -116,7 +117,9 @@ def test_pieces_of_a_large_file_are_windows_of_its_array(
 
 
 @pytest.mark.skipif(not mapped._DIRECT, reason="this system has no preadv or posix_fadvise")
-def test_a_large_file_that_became_shorter_is_one_line(values: np.ndarray, tmp_path: Path) -> None:
+def test_a_large_file_that_became_shorter_is_one_line(
+    values: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     np.save(tmp_path / "a.npy", values)
     cube = open_cube(SceneSpec(name=str(tmp_path / "a.npy")))[0]
     with (tmp_path / "a.npy").open("r+b") as file:
@@ -124,9 +127,31 @@ def test_a_large_file_that_became_shorter_is_one_line(values: np.ndarray, tmp_pa
         file.truncate(2000)
         with pytest.raises(EOFError, match="shorter"):
             reader.read(slice(0, 20), slice(0, 30), None)
-    with pytest.raises(SceneError) as told:
+    monkeypatch.setattr(type(cube), "_reader", lambda self: reader)  # opened before it was cut
+    with pytest.raises(SceneError, match="a.npy.*shorter") as told:
         cube.read(slice(0, 20), slice(0, 30))
     assert str(told.value).count("\n") == 0
+
+
+@pytest.mark.skipif(not mapped._DIRECT, reason="this system has no preadv or posix_fadvise")
+def test_lines_behind_a_pass_are_given_back_of_files_that_memory_would_not_hold(
+    values: np.ndarray, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "raw").write_bytes(b"x" * 5001 + values.tobytes())
+    given: list[tuple[int, int]] = []
+    monkeypatch.setattr(os, "posix_fadvise", lambda file, at, size, what: given.append((at, size)))
+    array = np.memmap(tmp_path / "raw", np.uint16, "r", 5001, values.shape)
+    line = 30 * 7 * 2
+    for kept, expected in (
+        (0.0, [(5001 + 4 * line, 4 * line), (5001 + 8 * line, line)]),
+        (1.0, []),
+    ):
+        monkeypatch.setattr(mapped, "_KEPT", kept)
+        reader = mapped.open_windows(array, "rcb")
+        for row in (4, 4, 8, 9, 4):
+            reader.read(slice(row, row + 4), slice(0, 12), None)
+        assert given == expected
+        given.clear()
 
 
 def test_arrays_in_another_order_and_small_ones_stay_mapped(

@@ -99,15 +99,7 @@ class SlicedReader:
 
     def read(self, rows: slice, cols: slice, bands: Sequence[int] | None) -> NDArray[np.generic]:
         """See `Reader.read`."""
-        if bands is None:
-            return self._window(rows, cols, slice(None))
-        runs = band_runs(tuple(bands))
-        if len(runs) > _MOST_RUNS:
-            low = min(bands)
-            between = self._window(rows, cols, slice(low, max(bands) + 1))
-            return between[:, :, [band - low for band in bands]]
-        parts = [self._window(rows, cols, run) for run in runs]
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
+        return cut_bands(lambda run: self._window(rows, cols, run), bands)
 
     def expect(self, rows: slice, cols: slice) -> None:
         """Nothing: compressed chunks cannot be fetched ahead."""
@@ -119,6 +111,25 @@ class SlicedReader:
         wanted = {"r": rows, "c": cols, "b": bands}
         values = np.asarray(self.array[tuple(wanted[axis] for axis in self.layout)])
         return values.transpose([self.layout.index(axis) for axis in USUAL])
+
+
+def cut_bands(
+    window: Callable[[slice], NDArray[np.generic]], bands: Sequence[int] | None
+) -> NDArray[np.generic]:
+    """A window (h, w, B) of some bands, joined from runs of neighbouring ones if they are few.
+
+    Args:
+        window: Gives the window of a run of bands.
+        bands: Which; None for all.
+    """
+    if bands is None:
+        return window(slice(None))
+    runs = band_runs(tuple(bands))
+    if len(runs) > _MOST_RUNS:
+        low = min(bands)
+        return window(slice(low, max(bands) + 1))[:, :, [band - low for band in bands]]
+    parts = [window(run) for run in runs]
+    return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=2)
 
 
 @lru_cache(maxsize=64)

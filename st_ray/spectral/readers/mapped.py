@@ -12,11 +12,11 @@ import numpy as np
 import psutil
 from numpy.typing import NDArray
 
-from st_ray.spectral.readers.base import USUAL, Reader, SlicedReader
+from st_ray.spectral.readers.base import USUAL, Reader, SlicedReader, cut_bands
 
 _LARGE = 1 << 28  # bytes; what is smaller may stay in memory
 _SHORT = 1 << 14  # bytes; a line as short as this is rather fetched whole than in parts
-_KEPT = 0.25  # of the memory; a file as large as that would drive out what else is there
+_KEPT = 0.6  # of the memory: a larger file is gone from it when it is read again
 _DIRECT = hasattr(os, "preadv") and hasattr(os, "posix_fadvise")
 
 
@@ -53,7 +53,7 @@ class _Place:
     Attributes:
         path: The file.
         start: Its first byte there.
-        size: Bytes of the whole file.
+        size: Bytes of the file to the array's end.
     """
 
     path: str
@@ -75,8 +75,8 @@ class PieceReader:
 
     A page of a mapping that is touched for the first time costs the system more than reading it
     does: 4 GB from the disk took 6 s of processor time mapped and 3 s so, and 2 s where the pages
-    behind are given back, so that the same memory serves all along. They are for files that
-    memory would not hold anyway; of others the next reading finds them there.
+    behind are given back, so that the same memory serves all along. Only those of a file that
+    memory would not hold are given back: of another, the next reading finds them there.
 
     Args:
         array: The mapped array, for its shape and type.
@@ -90,7 +90,7 @@ class PieceReader:
         weakref.finalize(self, os.close, self._file)
         self._gives_back = place.size > _KEPT * psutil.virtual_memory().total
         self._line = array.shape[1] * self._spectrum
-        self._first = 0  # line that is not given back yet
+        self._first: int | None = None  # line that was read and is not given back yet
 
     def read(self, rows: slice, cols: slice, bands: Sequence[int] | None) -> NDArray[np.generic]:
         """See `Reader.read`."""
@@ -105,10 +105,10 @@ class PieceReader:
             room = room[stop - start :]
         if self._gives_back:
             self._give_back(rows.indices(self._shape[0])[0])
-        return values if bands is None else values[:, :, list(bands)]
+        return cut_bands(lambda run: values[:, :, run], bands)
 
     def expect(self, rows: slice, cols: slice) -> None:
-        """Nothing: the system reads ahead by itself, and took twice the time when asked to."""
+        """Nothing: on a local disk, asking for every line took twice as long as waiting."""
 
     def forget(self) -> None:
         """Nothing: what was read is a copy."""
@@ -132,13 +132,13 @@ class PieceReader:
             room, start = room[count:], start + count
 
     def _give_back(self, row: int) -> None:
-        """Have the system drop the lines before one, if they have been read.
+        """Have the system drop the lines that were read before this one.
 
         All that lies between at once: of pages that it has joined, it drops no part.
         """
-        if row > self._first:
-            at, line = self._start + self._first * self._line, row - self._first
-            os.posix_fadvise(self._file, at, line * self._line, os.POSIX_FADV_DONTNEED)
+        if self._first is not None and row > self._first:
+            at, length = self._start + self._first * self._line, (row - self._first) * self._line
+            os.posix_fadvise(self._file, at, length, os.POSIX_FADV_DONTNEED)
         self._first = row
 
 
