@@ -1,6 +1,7 @@
 """Arrays in files: what a .npy, .npz, .mat, HDF5 file, .tif or .png holds, and how one is read.
 
-Cubes are memory-mapped. A .mat or .npz cannot be, so its array is unpacked once into the cache.
+Cubes are read window by window. A .mat or .npz cannot be, so its array is unpacked once into the
+cache.
 """
 
 from __future__ import annotations
