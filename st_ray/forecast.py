@@ -133,6 +133,7 @@ class Forecast:
         node_store: Bytes of a node's object store, by placement.
         network: Bytes that cross between nodes, by phase.
         breaks: What does not fit, in words; the tightest first, and batches last.
+        closest: What comes closest to its limit, or exceeds it most, in words.
     """
 
     seconds: dict[str, float]
@@ -142,6 +143,7 @@ class Forecast:
     node_store: dict[str, float]
     network: dict[str, float]
     breaks: tuple[str, ...]
+    closest: str
 
 
 def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
@@ -187,16 +189,12 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     driver = work.pixels * (_LABEL_BYTES + _TILE_BYTES / work.side**2)
     limits = (
         ("the driver's label rasters and plan of tiles", driver, machines.memory),
+        ("these beside the tiles that it replicates", driver + stack, machines.memory),
         ("replicated tiles in a node's object store", stack, 0.3 * machines.store),
         ("a node's shard of the tiles, in memory", stack / machines.nodes, 0.25 * machines.memory),
     )
-    tight = sorted(
-        ((need / have, name, need, have) for name, need, have in limits if need > have),
-        reverse=True,
-    )
-    breaks = tuple(
-        f"{name}: {need / _GB:.1f} GB, {have / _GB:.1f} GB at hand" for _, name, need, have in tight
-    )
+    tight = sorted(limits, key=lambda limit: limit[1] / limit[2], reverse=True)
+    breaks = tuple(_told(*limit) for limit in tight if limit[1] > limit[2])
     share = min(stage.batch_size for stage in work.stages) / workers
     if share < _FEW:
         breaks += (
@@ -210,7 +208,12 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
         node_store=node_store,
         network=network,
         breaks=breaks,
+        closest=_told(*tight[0]),
     )
+
+
+def _told(name: str, need: float, have: float) -> str:
+    return f"{name}: {need / _GB:.1f} GB, {have / _GB:.1f} GB at hand"
 
 
 def calibrate(

@@ -92,7 +92,7 @@ def fit_basis(
     work = MeasureTiles(scene.cube, spec.basis.precision)
     moments = read_moments(
         engine.map_tiles(
-            work, tiles, spec.tiles.side, chosen_HW.astype(np.uint8), merge=merge_moments
+            work, tiles, spec.tiles.side, chosen_HW.view(np.uint8), merge=merge_moments
         )
     )
     if curriculum.axis == "bands":
@@ -162,7 +162,7 @@ def some_spectra(scene: Scene, split: Split, most: int = 64) -> NDArray[np.float
 
 def digest(array: NDArray[np.generic]) -> str:
     """SHA-256 of an array's bytes."""
-    return hashlib.sha256(array.tobytes()).hexdigest()
+    return hashlib.sha256(np.ascontiguousarray(array).data).hexdigest()
 
 
 def epochs_done(job: Job) -> int:

@@ -62,14 +62,18 @@ def test_workers_share_the_training_and_exchange_gradients() -> None:
 
 
 def test_what_breaks_first_is_told_first() -> None:
-    assert forecast(WORK, MACHINES, RATES).breaks == ()
+    fits = forecast(WORK, MACHINES, RATES)
+    assert fits.breaks == ()
+    assert fits.closest.endswith(" GB at hand")
     huge = replace(WORK, pixels=1e10, tiles=20_000)
     breaks = forecast(huge, MACHINES, RATES).breaks
     assert [line.split(":")[0] for line in breaks] == [
         "replicated tiles in a node's object store",
         "a node's shard of the tiles, in memory",
+        "these beside the tiles that it replicates",
         "the driver's label rasters and plan of tiles",
     ]
+    assert forecast(huge, MACHINES, RATES).closest == breaks[0]
 
 
 def test_rates_are_measured_in_seconds_a_unit() -> None:

@@ -180,7 +180,7 @@ def _measure(spec: RunSpec, pixels: int) -> dict[str, Any]:
 
 
 def _forecast(spec: RunSpec, threads: int) -> dict[str, float]:
-    """Seconds by part, from rates measured just before the run."""
+    """Seconds by part, from rates measured just before the run, and what the driver would hold."""
     amounts = count_scene(spec)
     work, recipe = workload(spec, amounts)
     rates = measure_rates(spec, work, recipe, amounts.classes, threads=threads)
@@ -188,11 +188,13 @@ def _forecast(spec: RunSpec, threads: int) -> dict[str, float]:
     machines = machines_like(
         nodes=1, cores=len(usable_cores()) if workers else 1, workers=max(1, workers)
     )
-    told = forecast(work, machines, rates).seconds
+    told = forecast(work, machines, rates)
+    seconds = told.seconds
     return {
-        "statistics": told["survey"] + told["moments"],
-        "ingest": told["ingest"],
-        "train and report": told["training"] + told["scoring"] + told["collectives"],
+        "statistics": seconds["survey"] + seconds["moments"],
+        "ingest": seconds["ingest"],
+        "train and report": seconds["training"] + seconds["scoring"] + seconds["collectives"],
+        "driver_gigabytes": told.driver_memory / _GB,
     }
 
 

@@ -19,7 +19,7 @@ _ENVIRONMENT = {
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",
     "RAY_TRAIN_METRICS_ENABLED": "0",
     # Ray Train trains on a second thread, whose own arena glibc gives back piece by piece whatever
-    # `settle_process` asks for: an eighth of a run of ssrn went into fetching it anew.
+    # `settle_process` asks for: a fifth of a run of ssrn was the system's time, 8 % with one arena.
     "MALLOC_ARENA_MAX": "1",
     "RAY_worker_niceness": "0",  # Ray's own 15 lets every other process interrupt a step
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # no virtual environment of their own for workers

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from st_ray.bench import tax
 from st_ray.bench.children import Watched, watch_run
 from st_ray.bench.tax import epoch_periods, startup_parts
 from st_ray.config import ClusterSpec, RunSpec
@@ -65,3 +68,23 @@ def test_a_watched_run_that_fails_is_one_line() -> None:
     wrong = RunSpec(scene=SceneSpec(name="nowhere.npy"), cluster=ClusterSpec(workers=0))
     with pytest.raises(TrainingError, match=r"a run failed: .*nowhere.npy"):
         watch_run(wrong, timeout=120)
+
+
+def test_ratios_are_of_the_same_round(monkeypatch, spec: RunSpec) -> None:
+    def watched(asked: RunSpec, timeout: float) -> Watched:
+        period = {0: 2.0, 1: 2.2, 2: 1.1}[asked.cluster.workers]
+        assert asked.cluster.threads == 1
+        epochs = [event("epoch", 31.0 + period * epoch, stage=0) for epoch in range(4)]
+        return Watched(asked=10.0, events=[*EVENTS[:7], *epochs, EVENTS[-1]], peak_bytes=0)
+
+    monkeypatch.setattr(tax, "watch_run", watched)
+    monkeypatch.setattr(tax, "_help", lambda: 0.25)
+    told: list[str] = []
+    table = tax.bench_tax(replace(spec, seed=3), rounds=2, say=told.append)
+    assert table["steady_state_overhead"] == pytest.approx(0.1)
+    assert table["two_worker_speedup"] == pytest.approx(2.0)
+    assert table["two_process_ceiling"] == pytest.approx(2.0)
+    assert table["help_seconds"] == 0.25
+    assert table["startup_seconds"]["engine"] == 7.0
+    assert table["settings"]["seed"] == 3
+    assert len(told) == 8

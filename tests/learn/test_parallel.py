@@ -35,16 +35,18 @@ CLASSES, COUNT = 3, 23
 
 SAMPLES = Samples(
     centres_N2=np.stack([np.arange(COUNT), np.zeros(COUNT, dtype=np.int64)], 1),
-    targets_N=np.random.default_rng(2).integers(0, CLASSES, COUNT),
+    targets_N=np.sort(np.random.default_rng(2).integers(0, CLASSES, COUNT)),
 )
-# Rows of the stack that 2 and 3 workers own, unevenly.
+# Rows of the stack that 2 and 3 workers own, unevenly; each lacks a class at least, and its pixels
+# have a mean of their own, which a BatchNorm of its own would take away.
 BOUNDS = {1: (0, COUNT), 2: (0, 9, COUNT), 3: (0, 4, 16, COUNT)}
 
 
 def source(rows: slice = slice(None)) -> PatchSource:
     """All patches, or those of some rows of the stack, with the margin below them."""
     rng = np.random.default_rng(1)
-    stack = torch.from_numpy(rng.normal(size=(COUNT + 4, 5, 4)).astype(np.float32))
+    drift_R = np.linspace(-2.0, 2.0, COUNT + 4)[:, None, None]
+    stack = torch.from_numpy((rng.normal(size=(COUNT + 4, 5, 4)) + drift_R).astype(np.float32))
     return PatchSource.of(stack[rows], 2, SAMPLES, 5, 4, first_row=rows.start or 0)
 
 
