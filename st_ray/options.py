@@ -74,3 +74,16 @@ def refuse(assignments: Sequence[str], decided: Mapping[str, str]) -> None:
         name = assignment.partition("=")[0].strip()
         if name in decided:
             raise SpecError(f"--set {name}: a benchmark decides it itself; see {decided[name]}")
+
+
+def within(option: str, value: int, least: int, most: int | None = None) -> None:
+    """See that a number is neither too small nor too large.
+
+    Raises:
+        SpecError: It is.
+    """
+    from st_ray.errors import SpecError
+
+    if value < least or (most is not None and value > most):
+        expected = f"at least {least}" if most is None else f"{least} to {most}"
+        raise SpecError(f"{option} {value}: expected {expected}")

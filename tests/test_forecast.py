@@ -69,8 +69,8 @@ def test_what_breaks_first_is_told_first() -> None:
     breaks = forecast(huge, MACHINES, RATES).breaks
     assert [line.split(":")[0] for line in breaks] == [
         "replicated tiles in a node's object store",
-        "a node's shard of the tiles, in memory",
         "these beside the tiles that it replicates",
+        "a node's shard of the tiles, in memory",
         "the driver's label rasters and plan of tiles",
     ]
     assert forecast(huge, MACHINES, RATES).closest == breaks[0]

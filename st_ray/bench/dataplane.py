@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
-from st_ray.options import Assignments, refuse, settle_spec
+from st_ray.options import Assignments, refuse, settle_spec, within
 
 
 def pca(
@@ -29,12 +29,12 @@ def pca(
     from st_ray.engine import free_memory, usable_cores
     from st_ray.errors import SpecError
 
-    _within("--bands", bands, 2)
-    _within("--rank", rank, 1, bands)
-    _within("--pixels", pixels, 2 * bands)
-    _within("--threads", threads, 0)
-    _within("--rounds", rounds, 1)
-    _within("--seed", seed, 0)
+    within("--bands", bands, 2)
+    within("--rank", rank, 1, bands)
+    within("--pixels", pixels, 2 * bands)
+    within("--threads", threads, 0)
+    within("--rounds", rounds, 1)
+    within("--seed", seed, 0)
     need, free = 20.0 * pixels * bands, free_memory()
     if need > free:
         raise SpecError(
@@ -75,10 +75,10 @@ def patches(
     from st_ray.engine import usable_cores
     from st_ray.spectral.scene import SceneSpec
 
-    _within("--components", components, 1)
-    _within("--batch-size", batch_size, 1)
-    _within("--threads", threads, 0)
-    _within("--rounds", rounds, 1)
+    within("--components", components, 1)
+    within("--batch-size", batch_size, 1)
+    within("--threads", threads, 0)
+    within("--rounds", rounds, 1)
     _ready(out)
     table = bench_patches(
         scene=SceneSpec(name=scene, labels=labels),
@@ -112,7 +112,7 @@ def tax(
     from st_ray.config import anchor
     from st_ray.recipe import fill_in, settle_recipe
 
-    _within("--rounds", rounds, 1)
+    within("--rounds", rounds, 1)
     decided = ("cluster.workers", "cluster.least_workers", "cluster.threads", "map", "out")
     refuse(set_ or (), dict.fromkeys(decided, "its help"))
     _ready(out)
@@ -142,10 +142,10 @@ def scale(
     from st_ray.bench.scale import bench_scale
     from st_ray.engine import usable_cores
 
-    _within("--bands", bands, 2)
-    _within("--workers", workers, 0)
-    _within("--threads", threads, 0)
-    _within("--seed", seed, 0)
+    within("--bands", bands, 2)
+    within("--workers", workers, 0)
+    within("--threads", threads, 0)
+    within("--seed", seed, 0)
     _ready(out)
     table = bench_scale(
         gigabytes=_numbers("--gigabytes", gigabytes),
@@ -182,12 +182,12 @@ def inference(
     from st_ray.bench.made import InferenceSpec, make_network
     from st_ray.engine import usable_cores
 
-    _within("--bands", bands, 2)
-    _within("--components", components, 1, bands)
-    _within("--workers", workers, 0)
-    _within("--threads", threads, 0)
-    _within("--rounds", rounds, 1)
-    _within("--seed", seed, 0)
+    within("--bands", bands, 2)
+    within("--components", components, 1, bands)
+    within("--workers", workers, 0)
+    within("--threads", threads, 0)
+    within("--rounds", rounds, 1)
+    within("--seed", seed, 0)
     _numbers("--gigabytes", str(gigabytes))
     spec = InferenceSpec(
         gigabytes=gigabytes,
@@ -226,19 +226,6 @@ def _say(text: str) -> None:
     from rich.console import Console
 
     Console(soft_wrap=True, markup=False).print(text, highlight=False)
-
-
-def _within(option: str, value: int, least: int, most: int | None = None) -> None:
-    """See that a number is neither too small nor too large.
-
-    Raises:
-        SpecError: It is.
-    """
-    from st_ray.errors import SpecError
-
-    if value < least or (most is not None and value > most):
-        expected = f"at least {least}" if most is None else f"{least} to {most}"
-        raise SpecError(f"{option} {value}: expected {expected}")
 
 
 def _ready(out: str) -> None:

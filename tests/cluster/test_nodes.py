@@ -104,7 +104,6 @@ def test_training_spans_nodes_and_equals_one_process(
     reports = []
     for workers, placement in (
         (2, "replicate"),
-        (NODES, "replicate"),
         (NODES, "shard"),
         (0, "auto"),
     ):
@@ -118,9 +117,8 @@ def test_training_spans_nodes_and_equals_one_process(
             )
         )
         assert len(_signatures(signatures) & set(nodes)) == workers
-    *replicated, sharded, one = ([row.loss for row in report.history] for report in reports)
-    for many in replicated:
-        np.testing.assert_allclose(many, one, rtol=5e-3)
+    two, sharded, one = ([row.loss for row in report.history] for report in reports)
+    np.testing.assert_allclose(two, one, rtol=5e-3)
     assert sharded[-1] == pytest.approx(one[-1], rel=0.15)  # its batches are drawn otherwise
     for report in reports[:-1]:
         assert report.overall_accuracy == pytest.approx(reports[-1].overall_accuracy, abs=0.03)

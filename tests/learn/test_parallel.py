@@ -45,7 +45,7 @@ BOUNDS = {1: (0, COUNT), 2: (0, 9, COUNT), 3: (0, 4, 16, COUNT)}
 def source(rows: slice = slice(None)) -> PatchSource:
     """All patches, or those of some rows of the stack, with the margin below them."""
     rng = np.random.default_rng(1)
-    drift_R = np.linspace(-2.0, 2.0, COUNT + 4)[:, None, None]
+    drift_R = np.linspace(-1.0, 1.0, COUNT + 4)[:, None, None]
     stack = torch.from_numpy((rng.normal(size=(COUNT + 4, 5, 4)) + drift_R).astype(np.float32))
     return PatchSource.of(stack[rows], 2, SAMPLES, 5, 4, first_row=rows.start or 0)
 
