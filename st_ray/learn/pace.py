@@ -12,9 +12,9 @@ from torch.optim import Optimizer
 
 from st_ray.learn.job import BuildModel
 from st_ray.learn.objectives import BuildOptimizer
+from st_ray.learn.presets import USUAL_RATE
 
 _TIMED_STEPS = 5
-_RATE = 1e-3
 
 
 def time_sample(
@@ -45,7 +45,7 @@ def time_sample(
         patches = torch.randn(batch_size, components, patch_size, patch_size).to(device)
         targets = torch.arange(batch_size, device=device) % classes
     if train:
-        step = _training_step(model, patches, targets, optimizer(model.parameters(), _RATE))
+        step = _training_step(model, patches, targets, optimizer(model.parameters(), USUAL_RATE))
     else:
         step = _scoring_step(model, patches)
     spent = []
