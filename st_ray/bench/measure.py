@@ -30,12 +30,12 @@ from st_ray.learn.checkpoint import EpochRow, checkpoint_folder, load_weights
 from st_ray.learn.curriculum import Curriculum, Stage
 from st_ray.learn.fit import Held, fit, stage_source
 from st_ray.learn.job import Job
-from st_ray.learn.loop import evaluate
 from st_ray.learn.metrics import Confusion
 from st_ray.learn.objectives import resolve_optimizer
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.peers import Peers
 from st_ray.learn.presets import USUAL_OPTIMIZER
+from st_ray.learn.scoring import evaluate
 from st_ray.output import RunFolder
 from st_ray.prepare import Run, prepare
 from st_ray.recipe import fill_in, settle_recipe

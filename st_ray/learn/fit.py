@@ -32,7 +32,6 @@ from st_ray.learn.job import Job
 from st_ray.learn.loop import (
     PatchSource,
     epoch_order,
-    evaluate,
     remember_rates,
     schedule,
     seed_everything,
@@ -46,6 +45,7 @@ from st_ray.learn.outcome import Outcome
 from st_ray.learn.parallel import Share, globalise
 from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Placement, Replicated, Sharded
+from st_ray.learn.scoring import evaluate
 from st_ray.spectral.patches import Samples, TileStack
 
 Listen = Callable[[Mapping[str, Any]], None]

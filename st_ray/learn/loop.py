@@ -1,4 +1,4 @@
-"""One epoch of training, and evaluation: functions of explicit state, for one or many workers.
+"""One epoch of training: functions of explicit state, for one or many workers.
 
 Shape letters: N samples, M global batch, K components, S patch side, C classes.
 """
@@ -18,16 +18,12 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from st_ray.learn.metrics import Confusion
 from st_ray.learn.objectives import Loss, is_sample_mean
 from st_ray.learn.parallel import Share
 from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Batch
 from st_ray.spectral.patches import Samples, TileStack
 from st_ray.spectral.work import ahead
-
-# Batches of an evaluation hold no gradients, so they may be larger than training's.
-_EVALUATION_BATCH = 512
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,6 +51,7 @@ class PatchSource:
             all its components, at about the rate of memory.
         positions_N: int64 positions in it.
         targets_N: Class indices.
+        edge: Padded side E of a tile.
         channels_last: Whether patches stay as they are gathered, their components side by side in
             memory; else they are laid out anew, as a model expects that was not told.
         ahead: Whether `stream` reads a batch while the one before it trains: for stacks on disk.
@@ -63,6 +60,7 @@ class PatchSource:
     windows: Tensor
     positions_N: Tensor
     targets_N: Tensor
+    edge: int
     channels_last: bool = False
     ahead: bool = False
 
@@ -99,6 +97,7 @@ class PatchSource:
             windows,
             torch.from_numpy(positions_N).to(stack.device),
             torch.from_numpy(samples.targets_N).to(stack.device),
+            edge,
             bool(getattr(model, "channels_last", False)),
         )
 
@@ -110,6 +109,16 @@ class PatchSource:
         patches_MSSk = self.windows.index_select(0, self.positions_N[index_M])
         patches = patches_MSSk.permute(0, 3, 1, 2)
         return patches if self.channels_last else patches.contiguous(), self.targets_N[index_M]
+
+    def block(self, first: int, height: int, width: int) -> Tensor:
+        """View (h + S - 1, w + S - 1, k) of what lies around h rows of w positions of one tile."""
+        _, _, patch_size, components = self.windows.shape
+        rank, line, _, _ = self.windows.stride()
+        return self.windows.as_strided(
+            (height + patch_size - 1, width + patch_size - 1, components),
+            (line, rank, 1),
+            self.windows.storage_offset() + first * rank,
+        )
 
     def stream(self, batches: Sequence[NDArray[np.int64]]) -> Iterator[tuple[Tensor, Tensor]]:
         """What `gather` gives of each batch; the next is read ahead where reading may wait."""
@@ -245,40 +254,3 @@ def train_epoch(
         samples=samples,
         seconds=time.perf_counter() - started,
     )
-
-
-@torch.inference_mode()
-def predict(
-    model: nn.Module, source: PatchSource, chosen_N: NDArray[np.int64]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and targets of the chosen samples, batch by batch."""
-    model.eval()
-    starts = range(0, len(chosen_N), _EVALUATION_BATCH)
-    batches = [chosen_N[start : start + _EVALUATION_BATCH] for start in starts]
-    for patches, targets_M in source.stream(batches):
-        yield model(patches), targets_M
-
-
-def evaluate(
-    model: nn.Module,
-    source: PatchSource,
-    mine_N: NDArray[np.int64],
-    loss_function: Loss,
-    classes: int,
-    peers: Peers,
-) -> tuple[Confusion, float]:
-    """Confusion matrix and loss over all samples: those of this worker, summed over the workers.
-
-    The loss is the mean over the evaluation's batches weighted by their size: for a loss that is
-    no mean over samples it depends, a little, on how they are cut.
-    """
-    sums = torch.zeros(classes * classes + 1, dtype=torch.float64)
-    for logits, targets_M in predict(model, source, mine_N):
-        pairs = targets_M * classes + logits.argmax(dim=1)
-        sums[:-1] += torch.bincount(pairs, minlength=classes * classes).cpu()
-        sums[-1] += float(loss_function(logits, targets_M)) * len(targets_M)
-    device = source.targets_N.device
-    sums = peers.add(sums.to(device)).cpu()
-    counts_CC = sums[:-1].round().long().reshape(classes, classes).numpy()
-    mean_loss = float(sums[-1]) / len(source) if len(source) else float("nan")
-    return Confusion(counts_CC), mean_loss

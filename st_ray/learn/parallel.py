@@ -10,6 +10,7 @@ Shape letters: M global batch, m this worker's share of it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +19,9 @@ from torch.nn.modules.dropout import _DropoutNd
 
 from st_ray.learn.batchnorm import global_batch_norm
 from st_ray.learn.peers import Peers
+
+if TYPE_CHECKING:
+    from st_ray.learn.backbones.windows import Windows
 
 _DROPOUTS = (nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)
 
@@ -65,6 +69,10 @@ class GlobalDropout(nn.Module):
         rows = slice(self.share.start * fold, self.share.start * fold + x.shape[0])
         keep = (noise[rows] >= self.rate).to(x.dtype)
         return x * keep / ((1.0 - self.rate) or 1.0)
+
+    def over_windows(self, windows: Windows) -> Windows:
+        """Nothing is dropped in evaluation."""
+        return windows
 
 
 def globalise(model: nn.Module, share: Share, peers: Peers) -> nn.Module:

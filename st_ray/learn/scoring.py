@@ -1,7 +1,9 @@
-"""Logits of the pixels of one tile: the only place where a map's network runs.
+"""Logits of a tile's pixels, for a map, and of labelled pixels, for a score.
+
+What neighbouring patches share is computed once where enough of the neighbours are asked for.
 
 Shape letters: h w a tile's core, E its padded edge, K components, S patch side, C classes,
-n wanted pixels.
+n wanted pixels, N samples.
 """
 
 from __future__ import annotations
@@ -16,14 +18,16 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from st_ray.learn.dense import dense_logits, dense_pays
+from st_ray.learn.dense import dense_logits, dense_pays, offers_dense
 from st_ray.learn.loop import PatchSource
+from st_ray.learn.metrics import Confusion
+from st_ray.learn.objectives import Loss
+from st_ray.learn.peers import Peers
+from st_ray.learn.placement import Index
 from st_ray.spectral.patches import Samples
 
 # Patches at a time. More do not make a CPU's or a GPU's forward pass faster, and hold more memory.
 _BATCH = {"cpu": 512, "cuda": 4096}
-# Share of a tile's pixels from which on it is evaluated densely, which takes all of them.
-_DENSE_SHARE = 0.5
 
 
 @dataclass(slots=True)
@@ -83,7 +87,7 @@ def tile_logits(
     Returns:
         (n, C), the wanted pixels row by row, on the device of the values.
     """
-    if dense and wanted_hw.mean() >= _DENSE_SHARE and dense_pays(model, patch_size):
+    if dense and dense_pays(model, patch_size, float(wanted_hw.mean())):
         height, width = (side + patch_size - 1 for side in wanted_hw.shape)
         with watch.running(values_EEK.device):
             logits = dense_logits(model, values_EEK[:height, :width], patch_size)
@@ -101,3 +105,66 @@ def tile_logits(
         with watch.running(values_EEK.device):
             parts.append(model(patches))
     return torch.cat(parts)
+
+
+def evaluate(
+    model: nn.Module,
+    source: PatchSource,
+    mine_N: Index,
+    loss_function: Loss,
+    classes: int,
+    peers: Peers,
+) -> tuple[Confusion, float]:
+    """Confusion matrix and loss over all samples: those of this worker, summed over the workers.
+
+    The loss is the mean over the evaluation's batches weighted by their size: for a loss that is
+    no mean over samples it depends, a little, on how they are cut.
+    """
+    device = source.targets_N.device
+    sums = torch.zeros(classes * classes + 1, dtype=torch.float64)
+    for logits, index_M in sample_logits(model, source, mine_N):
+        targets_M = source.targets_N[index_M]
+        pairs = targets_M * classes + logits.argmax(dim=1)
+        sums[:-1] += torch.bincount(pairs, minlength=classes * classes).cpu()
+        sums[-1] += float(loss_function(logits, targets_M)) * len(targets_M)
+    sums = peers.add(sums.to(device)).cpu()
+    counts_CC = sums[:-1].round().long().reshape(classes, classes).numpy()
+    mean_loss = float(sums[-1]) / len(source) if len(source) else float("nan")
+    return Confusion(counts_CC), mean_loss
+
+
+@torch.inference_mode()
+def sample_logits(
+    model: nn.Module, source: PatchSource, chosen_N: Index
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """Logits (M, C) of the chosen samples, and which samples (M,) they are, in any order."""
+    model.eval()
+    device = source.targets_N.device
+    apart = [chosen_N]
+    if offers_dense(model):
+        apart = []
+        positions_N = source.positions_N.cpu().numpy()
+        for index_M in _by_tile(chosen_N, positions_N[chosen_N] // source.edge**2):
+            rows_M, cols_M = np.divmod(positions_N[index_M], source.edge)
+            top, left = int(rows_M.min()), int(cols_M.min())
+            height, width = int(rows_M.max()) - top + 1, int(cols_M.max()) - left + 1
+            patch_size = source.windows.shape[1]
+            if not dense_pays(model, patch_size, len(index_M) / (height * width)):
+                apart.append(index_M)
+                continue
+            block = source.block(top * source.edge + left, height, width)
+            wanted_M = torch.from_numpy((rows_M - top) * width + cols_M - left).to(device)
+            logits = dense_logits(model, block, patch_size)
+            yield logits[wanted_M], torch.from_numpy(index_M).to(device)
+    rest_N = np.concatenate([chosen_N[:0], *apart])
+    starts = range(0, len(rest_N), _BATCH[device.type])
+    batches = [rest_N[start : start + _BATCH[device.type]] for start in starts]
+    for index_M, (patches, _) in zip(batches, source.stream(batches), strict=True):
+        yield model(patches), torch.from_numpy(index_M).to(device)
+
+
+def _by_tile(index_N: Index, tile_N: Index) -> list[Index]:
+    """Samples grouped by the tile they are in."""
+    order_N = np.argsort(tile_N, kind="stable")
+    starts = np.flatnonzero(np.diff(tile_N[order_N])) + 1
+    return np.split(index_N[order_N], starts) if len(index_N) else []

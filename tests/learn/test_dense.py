@@ -145,14 +145,27 @@ def test_small_patches_of_padded_networks_are_faster_one_by_one() -> None:
     assert pays == expected
 
 
+def test_the_fewer_pixels_are_asked_for_the_larger_the_patch_must_be() -> None:
+    def pays(name: str, share: float) -> list[int]:
+        model = settled(name, 2, 11)
+        return [size for size in (5, 7, 9, 11) if dense_pays(model, size, share)]
+
+    assert pays("ssrn", 0.5) == [5, 7, 9, 11]
+    assert pays("ssrn", 0.1) == [11]
+    assert pays("hybridsn", 0.5) == [9, 11]
+    assert pays("resnet2d", 0.9) == [11]
+    assert pays("resnet2d", 0.5) == []
+
+
 class Counting(nn.Module):
     """A model that offers dense evaluation, and counts how often it is taken at it."""
-
-    dense_from = 5
 
     def __init__(self) -> None:
         super().__init__()
         self.calls = {"patches": 0, "dense": 0}
+
+    def dense_gain(self, patch_size: int) -> float:
+        return 2.0 if patch_size > 3 else 0.9
 
     def forward(self, patches: Tensor) -> Tensor:
         self.calls["patches"] += 1

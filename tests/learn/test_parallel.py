@@ -19,7 +19,6 @@ from st_ray.learn.loop import (
     Loss,
     PatchSource,
     epoch_order,
-    evaluate,
     remember_rates,
     seed_everything,
     train_epoch,
@@ -28,6 +27,7 @@ from st_ray.learn.mailbox import Mailbox
 from st_ray.learn.parallel import Share, globalise
 from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Batch, Replicated, Sharded
+from st_ray.learn.scoring import evaluate
 from st_ray.spectral.patches import Samples
 from tests.small_nets import model
 

@@ -27,8 +27,6 @@ class HybridSN(nn.Module):
     the patch.
     """
 
-    dense_from = 7  # the layers of smaller patches are padded, all but the first
-
     def __init__(self, components: int, patch_size: int, classes: int, dropout: float) -> None:
         super().__init__()
         volume: list[nn.Module] = []
@@ -52,6 +50,10 @@ class HybridSN(nn.Module):
             nn.Dropout(dropout),
         )
         self.head = nn.Linear(128, classes)
+
+    def dense_gain(self, patch_size: int) -> float:
+        """See `st_ray.learn.dense`; of a small patch all layers but the first are padded."""
+        return patch_size**2 / 10 if patch_size > 7 else patch_size / 7
 
     def forward(self, patches: Tensor) -> Tensor:
         """(M, K, S, S) -> (M, C)."""

@@ -42,7 +42,6 @@ class ResNet2d(nn.Module):
     """
 
     channels_last = True
-    dense_from = 9  # every layer is padded: in a small patch no two positions share their values
 
     def __init__(
         self, components: int, classes: int, width: int, blocks: int, dropout: float
@@ -62,6 +61,10 @@ class ResNet2d(nn.Module):
         features = self.blocks(self.stem(patches)).mean((2, 3))
         logits: Tensor = self.head(self.dropout(features))
         return logits
+
+    def dense_gain(self, patch_size: int) -> float:
+        """See `st_ray.learn.dense`; all is padded: in a small patch no positions share values."""
+        return patch_size**2 / 81
 
     def over_windows(self, windows: Windows) -> Tensor:
         """`forward`, for all windows of a tile: (N, C)."""

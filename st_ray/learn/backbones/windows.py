@@ -25,6 +25,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from st_ray.learn.backbones.axis import Axis, Step, add_up, join, places, take, window_sum
@@ -160,8 +161,8 @@ class Windows:
 
 
 _CONVOLUTIONS = (nn.Conv2d, SpectralConv3d)
-_NORMS = (nn.BatchNorm2d, nn.BatchNorm3d)
-_PIXELWISE = (nn.BatchNorm2d, nn.BatchNorm3d, nn.ReLU, nn.Dropout)
+_NORMS = (_BatchNorm,)
+_PIXELWISE = (_BatchNorm, nn.ReLU, nn.Dropout)
 
 
 def _padding(layer: nn.Conv2d | SpectralConv3d) -> int:
