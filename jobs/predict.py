@@ -9,7 +9,7 @@ import typer
 
 from st_ray.cli import predict, run_app
 
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
 app.command()(predict)
 
 if __name__ == "__main__":

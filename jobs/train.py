@@ -9,7 +9,7 @@ import typer
 
 from st_ray.cli import run_app, train
 
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False)
+app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
 app.command()(train)
 
 if __name__ == "__main__":

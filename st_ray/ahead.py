@@ -54,7 +54,7 @@ def plan(
     set_: Assignments = None,
     out: Annotated[Path | None, option("Where to write the figures, JSON.", "nowhere")] = None,
 ) -> None:
-    """Forecast time, memory, object store and network of a run, from some seconds' measurements."""
+    """Forecast time, memory, object store and network of a run. It measures for some seconds."""
     from st_ray.planning import count_scene, machines_like, plan_run
     from st_ray.report.report import write_json
     from st_ray.spectral.scene import SceneSpec

@@ -20,7 +20,7 @@ from st_ray.errors import StRayError
 from st_ray.inference.command import predict
 from st_ray.inference.export import export
 from st_ray.lists import backbones, curricula, scenes, screen
-from st_ray.options import Assignments, Config, Verbose, option, settle_spec
+from st_ray.options import Assignments, Config, Verbose, help_alone, option, settle_spec
 from st_ray.search.command import search
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ app = typer.Typer(
     invoke_without_command=True,
     pretty_exceptions_enable=False,
     add_completion=False,
+    rich_markup_mode=None,  # rich's boxes would take a third of the time that --help needs
 )
 app.add_typer(bench, name="bench")
 
@@ -88,9 +89,7 @@ def _root(
     ] = False,
 ) -> None:
     del show_version  # its callback has acted
-    if context.invoked_subcommand is None:
-        print(context.get_help(), end="")  # empty where Typer has printed it through rich
-        raise typer.Exit(2)
+    help_alone(context)
 
 
 @app.command()
@@ -173,7 +172,7 @@ def train(
     set_: Assignments = None,
     verbose: Verbose = False,
 ) -> None:
-    """Train a classifier; write scores, class map, report and model to the output directory."""
+    """Train a classifier; write scores, map, report and model."""
     given = {
         "scene.name": scene,
         "scene.labels": labels,
@@ -241,7 +240,7 @@ def prepare(
     set_: Assignments = None,
     verbose: Verbose = False,
 ) -> None:
-    """Write the patches of all labelled pixels as Parquet files, to keep or to train on later."""
+    """Write the patches of all labelled pixels as Parquet files. Train with `--set patches=…`."""
     from st_ray.events import Progress
     from st_ray.keep import keep_patches
     from st_ray.storage import settle

@@ -11,6 +11,13 @@ if TYPE_CHECKING:
     from st_ray.config import RunSpec
 
 
+def help_alone(context: typer.Context) -> None:
+    """Show the help of a group that was given no command, as a mistake."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+        raise typer.Exit(2)
+
+
 def option(what: str, default: str | bool, *names: str, metavar: str | None = None) -> Any:
     """An option whose help tells its default in words.
 

@@ -281,3 +281,19 @@ def test_importing_the_package_and_the_command_loads_neither_torch_nor_ray() -> 
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stdout.strip() == "set()"
+
+
+def test_help_waits_for_no_rich_and_fits_a_line_a_command() -> None:
+    """Drawn by rich it takes half as long again, of half a second."""
+    code = (
+        "import sys; from st_ray.cli import app; app(['--help'], standalone_mode=False)\n"
+        "print({'torch', 'ray', 'rich', 'numpy'} & set(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60
+    )
+    *text, loaded = done.stdout.splitlines()
+    commands = text[text.index("Commands:") + 1 :]
+    assert len(commands) == len(get_command(app).commands)
+    assert not [line for line in commands if line.endswith("...")]
+    assert loaded == "set()"

@@ -8,14 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from st_ray.bench.dataplane import inference, patches, pca, scale, tax
-from st_ray.options import option, refuse
+from st_ray.options import help_alone, option, refuse
 
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
 
 bench = typer.Typer(
-    help="Measure on your own scene what a way of training costs, and what it is worth.",
-    no_args_is_help=True,
+    help="Measure on your own scene what training costs, and is worth.",
+    invoke_without_command=True,
+    callback=help_alone,
+    rich_markup_mode=None,
 )
 
 
@@ -76,7 +78,7 @@ def training(
         ),
     ] = None,
 ) -> None:
-    """Train arms side by side: accuracy against seconds, paired by seed; resumable."""
+    """Train arms side by side: accuracy against seconds; resumable."""
     import sys
 
     from rich.console import Console

@@ -24,7 +24,7 @@ def pca(
     seed: Annotated[int, typer.Option(help="Of the spectra.")] = 0,
     out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/pca.json",
 ) -> None:
-    """Statistics and components against scikit-learn's, in time and in precision."""
+    """Statistics and components against scikit-learn's. Time and precision of both."""
     from st_ray.bench.pca import bench_pca
     from st_ray.engine import free_memory, usable_cores
     from st_ray.errors import SpecError
@@ -70,7 +70,7 @@ def patches(
         str, typer.Option(help="Where the figures go, JSON.")
     ] = "runs/bench/patches.json",
 ) -> None:
-    """Gathering patches against a DataLoader, and against copying memory."""
+    """Gathering patches against a DataLoader and against memcpy."""
     from st_ray.bench.patches import bench_patches
     from st_ray.engine import usable_cores
     from st_ray.spectral.scene import SceneSpec
@@ -107,7 +107,7 @@ def tax(
     out: Annotated[str, typer.Option(help="Where the figures go, JSON.")] = "runs/bench/tax.json",
     set_: Assignments = None,
 ) -> None:
-    """What Ray costs: the same run in one process, with one worker and with two, a thread each."""
+    """What Ray costs: no worker, one, and two of a thread each."""
     from st_ray.bench.tax import bench_tax
     from st_ray.config import anchor
     from st_ray.recipe import fill_in, settle_recipe
@@ -177,7 +177,7 @@ def inference(
         "runs/bench/inference.json"
     ),
 ) -> None:
-    """A scene's map: memory, rate, the cost beside the network, what dense evaluation saves."""
+    """A scene's map: memory, rate, and what dense evaluation saves."""
     from st_ray.bench.inference import bench_inference
     from st_ray.bench.made import InferenceSpec, make_network
     from st_ray.engine import usable_cores

@@ -71,7 +71,7 @@ def split(
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
-    """Make a split without training: a text file to share, for `st-ray train --split FILE`."""
+    """Make a split without training. A text file to share, for `st-ray train --split FILE`."""
     from st_ray.doctor.splitting import make_split
     from st_ray.doctor.terminal import print_split
     from st_ray.storage import filling, settle
@@ -107,7 +107,7 @@ def inspect(
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
-    """Look over a scene before a run: bands, labels, splits and what would make a score a lie."""
+    """Look over a scene before a run. Bands, labels, splits: what would make a score a lie."""
     from st_ray.doctor.inspecting import inspect_scene
     from st_ray.doctor.terminal import print_inspection
     from st_ray.doctor.write import write_inspection
@@ -156,7 +156,7 @@ def audit(
     config: Config = None,
     set_: Assignments = None,
 ) -> None:
-    """Train on a random and on a disjoint split: the gap is what the split, not the model, did."""
+    """Train on a random and on a disjoint split. The gap is what the split, not the model, did."""
     from st_ray.bench.command import seeds_of
     from st_ray.doctor.audit import AuditSpec, run_audit
     from st_ray.doctor.terminal import print_audit

@@ -69,7 +69,7 @@ def predict(
     set_: Assignments = None,
     verbose: Verbose = False,
 ) -> None:
-    """Map a whole scene with a trained model; a killed one goes on when it is repeated."""
+    """Map a whole scene with a trained model. A killed one goes on when it is repeated."""
     from st_ray.errors import SpecError
     from st_ray.events import Progress
     from st_ray.inference.run import predict_maps

@@ -33,7 +33,7 @@ def export(
         option("package.module:function of a model that is none of st_ray's, to allow it.", "none"),
     ] = None,
 ) -> None:
-    """Write a model as ONNX, from raw bands to logits, and check it against torch."""
+    """Write a model as ONNX, from raw bands to logits. It is checked against torch."""
     from st_ray.errors import SpecError, writing
     from st_ray.learn.bundle import load_bundle
     from st_ray.learn.folded import Folded

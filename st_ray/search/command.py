@@ -88,7 +88,7 @@ def search(
     set_: Assignments = None,
     verbose: Verbose = False,
 ) -> None:
-    """Search for a schedule: the best for a budget, the cheapest at an accuracy, or the front."""
+    """Search for a schedule. The best for a budget, the cheapest at an accuracy, or the front."""
     from rich.console import Console
 
     from st_ray.search.run import run_search

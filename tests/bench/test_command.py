@@ -92,3 +92,4 @@ def test_the_group_lists_its_benchmarks(st_ray) -> None:
     code, out, _ = st_ray("bench", "--help")
     assert code == 0
     assert "training" in out
+    assert st_ray("bench") == (2, out, "")  # nothing was asked for
