@@ -9,12 +9,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import ray
 import torch
+from ray.experimental import get_local_object_locations
 
 from st_ray import ClusterSpec, Report, RunSpec, SceneSpec, run_curriculum
 from st_ray.engine import LocalEngine, open_engine
 from st_ray.errors import SceneError, SpecError, TrainingError
+from st_ray.forecast import Rates, forecast
 from st_ray.learn.objectives import resolve_optimizer
+from st_ray.planning import count_scene, machines_like, workload
 from st_ray.spectral.scene import open_scene
 from st_ray.spectral.tiles import TileSpec, plan_tiles
 from st_ray.spectral.work import MeasureTiles, merge_moments, read_moments
@@ -47,15 +51,30 @@ def test_moments_reduced_over_ray_equal_those_of_one_process(spec, monkeypatch) 
             parts = list(engine.map_tiles(work, tiles, 1, chosen, merge=merge_moments))
         results.append(read_moments(parts))
     assert len(parts) <= 16  # each task of both levels merged several
-    one, ray = results
-    assert one.count == ray.count == int(chosen.sum())
-    np.testing.assert_allclose(ray.mean_B, one.mean_B, rtol=1e-12)
-    np.testing.assert_allclose(ray.scatter_BB, one.scatter_BB, rtol=1e-9, atol=1e-3)
+    one, several = results
+    assert one.count == several.count == int(chosen.sum())
+    np.testing.assert_allclose(several.mean_B, one.mean_B, rtol=1e-12)
+    np.testing.assert_allclose(several.scatter_BB, one.scatter_BB, rtol=1e-9, atol=1e-3)
 
 
 @pytest.fixture(scope="module")
-def two(spec: RunSpec, tmp_path_factory) -> Report:
-    return run_curriculum(replace(spec, out=str(tmp_path_factory.mktemp("run") / "two")))
+def stored() -> list[int]:
+    """Bytes that Ray keeps for each array that went to the workers of `two`."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def two(spec: RunSpec, stored: list[int], tmp_path_factory) -> Report:
+    def put(value: object) -> ray.ObjectRef:
+        kept = original(value)
+        if isinstance(value, np.ndarray):
+            stored.append(get_local_object_locations([kept])[kept]["object_size"])
+        return kept
+
+    original = ray.put
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("st_ray.cluster.trainer.ray.put", put)
+        return run_curriculum(replace(spec, out=str(tmp_path_factory.mktemp("run") / "two")))
 
 
 def test_two_workers_train_what_this_process_does(alone, two) -> None:
@@ -63,6 +82,16 @@ def test_two_workers_train_what_this_process_does(alone, two) -> None:
     assert two.seconds.startup > 0
     np.testing.assert_allclose(losses(two), losses(alone), rtol=5e-3)
     assert two.overall_accuracy == pytest.approx(alone.overall_accuracy, abs=0.02)
+
+
+def test_the_object_store_holds_what_is_forecast(spec, two, stored) -> None:
+    work, _ = workload(spec, count_scene(spec))
+    per_stage = (0.0,) * len(work.stages)
+    rates = Rates(survey=0.0, moments=0.0, project=0.0, train=per_stage, score=per_stage)
+    told = forecast(work, machines_like(nodes=1, cores=2, workers=2), rates)
+    assert two.workers == 2
+    (held,) = stored
+    assert held == pytest.approx(told.node_store["replicate"], rel=0.01)
 
 
 def test_shards_on_two_workers_learn_as_a_replicate(spec, alone, tmp_path) -> None:
