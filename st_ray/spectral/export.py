@@ -13,7 +13,7 @@ Shape letters: N pixels, S patch side, K components, g components of a column.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -185,32 +185,34 @@ def read_patches(
         )
     groups = [group for group in card.groups if group[0] < components]
     system, place = open_uri(folder)
-    names = ["row", "col", "part", "target", *(_column(*group) for group in groups)]
-    try:
-        table = pa.concat_tables(
-            [
-                pq.read_table(path, columns=names, filesystem=system)
-                for path in _files(system, place)
-            ]
-        )
-    except (OSError, pa.ArrowException) as problem:
-        raise SceneError(f"cannot read {folder}: {problem}; write it anew") from None
+
+    def read(columns: list[str]) -> Iterator[pa.Table]:
+        try:
+            for path in _files(system, place):
+                yield pq.read_table(path, columns=columns, filesystem=system)
+        except (OSError, pa.ArrowException) as problem:
+            raise SceneError(f"cannot read {folder}: {problem}; write it anew") from None
+
+    table = pa.concat_tables([_nothing(), *read(list(_INDEX.names))])
     if table.num_rows != card.rows:
         raise SceneError(
             f"{folder} holds {table.num_rows} patches where {_CARD} tells of {card.rows}; write it "
             "anew, from a cluster to storage that all nodes share"
         )
     order_N = np.lexsort((table["col"].to_numpy(), table["row"].to_numpy()))
+    place_N = np.argsort(order_N)
     edge = card.patch_size - (trim := (card.patch_size - patch_size) // 2) * 2
     inner = slice(trim, trim + edge)
     values_NSSK = np.empty((len(order_N), edge, edge, components), np.float32)
-    for first, last in groups:
-        column = table[_column(first, last)].combine_chunks()
-        if isinstance(column, pa.ChunkedArray):
-            column = column.chunk(0)
-        last = min(last, components)
-        values = column.to_numpy_ndarray()[:, inner, inner, : last - first]
-        values_NSSK[..., first:last] = values[order_N]
+    done = 0
+    for part in read([_column(*group) for group in groups]):  # beside the stack, one file at a time
+        place_M = place_N[done : done + part.num_rows]
+        done += part.num_rows
+        for (first, last), column in zip(groups, part.columns, strict=True):
+            whole = column.combine_chunks()
+            whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
+            values = whole.to_numpy_ndarray()[:, inner, inner, : components - first]
+            values_NSSK[place_M, ..., first:last] = values
     stack = TileStack(values_REK=values_NSSK.reshape(-1, edge, components), halo=edge // 2)
     part_N = table["part"].to_numpy()[order_N]
     target_N = table["target"].to_numpy()[order_N].astype(np.int64)
@@ -226,8 +228,14 @@ def _column(first: int, last: int) -> str:
     return f"components_{first:03d}_{last:03d}"
 
 
+# What is told of every patch, beside its values.
+_INDEX = pa.schema(
+    [("row", pa.int32()), ("col", pa.int32()), ("part", pa.uint8()), ("target", pa.int16())]
+)
+
+
 def _nothing() -> pa.Table:
-    return pa.table({"row": pa.array([], pa.int32())})
+    return _INDEX.empty_table()
 
 
 def _files(system: fs.FileSystem, place: PurePosixPath) -> list[str]:

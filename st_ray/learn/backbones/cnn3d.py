@@ -69,7 +69,7 @@ class Cnn3d(nn.Module):
     learning_rate=1e-2,
     optimizer="muon",
     shape=CurriculumShape(
-        0.73, (StageShape(30, 0.45, 10), StageShape(30, 0.64, 8), StageShape(30, 1.0, 4))
+        0.93, (StageShape(30, 0.45, 13), StageShape(30, 0.64, 10), StageShape(30, 1.0, 5))
     ),
     growth=(
         "exact from a multiple of 4 components; from others the last block of 4 was filled with "
