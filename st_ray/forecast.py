@@ -112,6 +112,7 @@ class Rates:
         project: Of a pixel of a padded tile: reading, projecting and stacking.
         train: Of a training sample, by stage.
         score: Of a scored sample, by stage.
+        pixel: Of a pixel at the last stage where all of a tile are scored; None: as a sample.
     """
 
     survey: float
@@ -119,6 +120,7 @@ class Rates:
     project: float
     train: tuple[float, ...]
     score: tuple[float, ...]
+    pixel: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -166,6 +168,8 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     for stage, train, score in zip(work.stages, rates.train, rates.score, strict=True):
         training += stage.epochs * work.samples * train / trainers
         scoring += stage.epochs * work.scored * score / trainers
+    a_pixel = rates.score[-1] if rates.pixel is None else rates.pixel
+    testing = min(work.tested * rates.score[-1], work.tiles * work.side**2 * a_pixel)
     exchanged = 2.0 * 4.0 * work.parameters * steps * (workers - 1)
     between = exchanged if machines.nodes > 1 else 0.0
     collectives = steps * machines.collective * (1 + 2 * work.batch_norms) if workers > 1 else 0.0
@@ -175,8 +179,8 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
         "ingest": work.tiles * edge**2 * rates.project / cores,
         "training": training,
         "collectives": collectives + between / (machines.network * machines.nodes),
-        "scoring": scoring + work.tested * rates.score[-1] / trainers,
-        "map": work.mapped * max(rates.score[-1] / mappers, a_read),
+        "scoring": scoring + testing / trainers,
+        "map": work.mapped * max(a_pixel / mappers, a_read),
     }
     parts = max(work.measured / (_TILES_PER_PART * work.side**2), 2.0 * cores)
     network = {
@@ -220,6 +224,7 @@ def calibrate(
     work: Workload,
     precision: Precision,
     sample: Callable[[int, int, bool], float],
+    pixel: Callable[[int, int], float | None],
     rounds: int = 3,
 ) -> Rates:
     """Measure the rates on this machine, on the threads of this process, in some seconds.
@@ -228,6 +233,7 @@ def calibrate(
         work: Its bands, halo and stages.
         precision: Of the moments.
         sample: Seconds of a sample of (components, patch size), trained or only scored.
+        pixel: Seconds of a pixel of a whole tile of (components, patch size); None: as a sample.
         rounds: Times that each is measured; the median counts.
     """
     side = min(_SIDE, 8 * work.side, max(16, math.isqrt(_VALUES // work.bands)))
@@ -257,6 +263,7 @@ def calibrate(
             project=_clock(lambda: project(tiles[:1], ones), rounds) / plan.edge**2,
             train=_by_stage(work.stages, lambda k, side: sample(k, side, True)),
             score=_by_stage(work.stages, lambda k, side: sample(k, side, False)),
+            pixel=pixel(work.stages[-1].components, work.stages[-1].patch_size),
         )
 
 

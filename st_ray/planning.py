@@ -18,7 +18,7 @@ from st_ray.errors import SpecError
 from st_ray.forecast import Machines, Rates, Workload, calibrate, forecast
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.curriculum import plan as plan_stages
-from st_ray.learn.pace import time_sample
+from st_ray.learn.pace import time_pixel, time_sample
 from st_ray.learn.presets import find_curriculum
 from st_ray.recipe import Recipe, default_shape, fill_in, settle_recipe
 from st_ray.spectral.scene import open_scene
@@ -201,11 +201,13 @@ def measure_rates(
         batch_size=spec.train.batch_size,
         optimizer=recipe.optimizer,
     )
+    pixel = partial(time_pixel, recipe.build, classes=classes)
     with threadpool_limits(threads):
         return calibrate(
             work,
             spec.basis.precision,
             lambda k, side, train: step(components=k, patch_size=side, train=train),
+            lambda k, side: pixel(components=k, patch_size=side),
         )
 
 

@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,9 @@ import pytest
 from st_ray.config import RunSpec
 from st_ray.errors import SpecError
 from st_ray.forecast import Rates, Workload, calibrate, forecast
+from st_ray.learn.backbones import build_backbone
 from st_ray.learn.curriculum import PlannedStage
+from st_ray.learn.pace import time_pixel
 from st_ray.planning import Amounts, count_scene, machines_like, plan_run, workload
 from st_ray.spectral.basis import BasisSpec
 
@@ -43,6 +46,23 @@ def test_seconds_are_amounts_times_rates() -> None:
     assert seconds["collectives"] == 0.0
     assert seconds["scoring"] == pytest.approx((10 * 640 + 10_000) * 3e-4)
     assert seconds["map"] == pytest.approx(1e8 * 3e-4 / 2)
+
+
+def test_whole_tiles_are_scored_at_the_rate_of_a_pixel() -> None:
+    dense = replace(RATES, pixel=1e-6)
+    seconds = forecast(WORK, MACHINES, dense).seconds
+    assert seconds["map"] == pytest.approx(1e8 * 1e-6 / 2)
+    assert seconds["scoring"] == pytest.approx(10 * 640 * 3e-4 + 10_000 * 3e-4)  # few of a tile
+    many = forecast(replace(WORK, tested=1e6), MACHINES, dense).seconds
+    assert many["scoring"] == pytest.approx(10 * 640 * 3e-4 + 1000 * 64**2 * 1e-6)
+
+
+def test_the_rate_of_a_pixel_is_that_of_dense_evaluation() -> None:
+    sizes = {"components": 8, "patch_size": 9, "classes": 3, "side": 16}
+    by_pixel = time_pixel(partial(build_backbone, "cnn3d"), **sizes)
+    assert by_pixel is not None
+    assert 0 < by_pixel < 1e-2
+    assert time_pixel(partial(build_backbone, "vit"), **sizes) is None
 
 
 def test_a_slow_disk_is_what_counts() -> None:
@@ -83,10 +103,10 @@ def test_rates_are_measured_in_seconds_a_unit() -> None:
         asked.append((components, patch_size, trained))
         return 1e-3
 
-    rates = calibrate(
-        replace(WORK, bands=20, stages=(replace(STAGE, components=10),)), "fast", sample, 1
-    )
+    work = replace(WORK, bands=20, stages=(replace(STAGE, components=10),))
+    rates = calibrate(work, "fast", sample, lambda components, patch_size: 1e-5, 1)
     assert asked == [(10, 11, True), (10, 11, False)]
+    assert rates.pixel == 1e-5
     for rate in (rates.survey, rates.moments, rates.project):
         assert 1e-9 < rate < 1e-4
 

@@ -1,4 +1,4 @@
-"""How fast a model trains here: the time of a sample, from a few steps on noise."""
+"""How fast a model is here: the time of a sample or pixel, from a few steps on noise."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import torch
 from torch import nn
 from torch.optim import Optimizer
 
+from st_ray.learn.dense import dense_logits, dense_pays
 from st_ray.learn.job import BuildModel
 from st_ray.learn.objectives import BuildOptimizer
 from st_ray.learn.presets import USUAL_RATE
@@ -48,12 +49,48 @@ def time_sample(
         step = _training_step(model, patches, targets, optimizer(model.parameters(), USUAL_RATE))
     else:
         step = _scoring_step(model, patches)
+    return _median(step) / batch_size
+
+
+def time_pixel(
+    build: BuildModel,
+    *,
+    components: int,
+    patch_size: int,
+    classes: int,
+    side: int = 64,
+    device: str = "cpu",
+) -> float | None:
+    """Seconds that a pixel takes where all of a tile are asked for.
+
+    Args:
+        build: As of `time_sample`.
+        components: k of a patch.
+        patch_size: Pixels on a side.
+        classes: Outputs.
+        side: Of the tile, pixels.
+        device: Of model and tile.
+
+    Returns:
+        None where the model goes patch by patch; see `st_ray.learn.dense`.
+    """
+    with torch.random.fork_rng(devices=[]):
+        model = build(components=components, patch_size=patch_size, classes=classes).to(device)
+        edge = side + patch_size - 1
+        tile_EEK = torch.randn(edge, edge, components).to(device)
+    if not dense_pays(model, patch_size):
+        return None
+    return _median(lambda: float(dense_logits(model, tile_EEK, patch_size).sum())) / side**2
+
+
+def _median(step: Callable[[], float]) -> float:
+    """Seconds of a step, of a few after a first one."""
     spent = []
     for _ in range(1 + _TIMED_STEPS):
         begun = time.perf_counter()
         step()
         spent.append(time.perf_counter() - begun)
-    return float(np.median(spent[1:])) / batch_size
+    return float(np.median(spent[1:]))
 
 
 def _training_step(
