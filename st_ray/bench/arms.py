@@ -210,13 +210,13 @@ _UNWHITENED = {**PLAIN, "basis.whitening": 0.0}
 
 _ALL = (
     Arm("full", "all standardised bands, full patch, T0", _preset(full, PLAIN)),
-    Arm("default", "what `st-ray train` does", _default),
+    Arm("default", "what `st-ray train` does, but for the learning rate", _default),
     Arm("paper", "k and B grow as in SpectralTrain, half of T0", _preset(paper, PLAIN)),
     Arm("pca30", "30 components, full patch, T0: what most people do", _preset(pca, PLAIN)),
     Arm("full_short", "as full, in the epochs of default", _full_short),
     Arm(
         "white_short",
-        "all D components whitened, full patch, epochs of default",
+        "all D components whitened, full patch, epochs of default; else as default",
         _fixed("white_short", None, budget, {"basis.whitening": 0.5}),
     ),
     Arm(
@@ -230,20 +230,20 @@ _ALL = (
         "60 components, full patch, epochs of default",
         _fixed("k60_short", 60, budget, PLAIN),
     ),
-    Arm("b_growth", "the stages of default, plain", _b_growth),
+    Arm("b_growth", "the stages of default; else as full", _b_growth),
     Arm(
         "k_growth",
-        "30, 45, 60 components, full patch, epochs of default",
+        "30, 45, 60 components, full patch, epochs of default; else as default",
         _k_growth,
     ),
     Arm(
         "k30_time",
-        "30 components, full patch, time of default",
+        "30 components, full patch, time of default; else as default",
         _fixed("k30_time", 30, _as_long(30), {}),
     ),
     Arm(
         "k60_time",
-        "60 components, full patch, time of default",
+        "60 components, full patch, time of default; else as default",
         _fixed("k60_time", 60, _as_long(60), {}),
     ),
     Arm(

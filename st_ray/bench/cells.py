@@ -39,6 +39,7 @@ class BenchSpec:
         seeds: Of the runs.
         tuning_seed: Of the searches; none of the seeds.
         full_epochs: T0; None: searched.
+        full_epochs_of: T0 of single backbones, before `full_epochs`.
         first: Epochs that the search for T0 begins with.
         longest: Epochs that it tries at most.
         rate: Learning rate of all arms; None: searched for each.
@@ -56,6 +57,7 @@ class BenchSpec:
     seeds: tuple[int, ...] = (0, 1, 2)
     tuning_seed: int = 1000
     full_epochs: int | None = None
+    full_epochs_of: Mapping[str, int] = field(default_factory=dict)
     first: int = 30
     longest: int = 270
     rate: float | None = None
@@ -94,8 +96,16 @@ class BenchSpec:
                 f"--longest {self.longest}: expected at least the {self.first} epochs that the "
                 "search for T0 begins with (--first)"
             )
-        if self.full_epochs is not None and self.full_epochs < 1:
-            raise SpecError(f"--full-epochs {self.full_epochs}: expected at least 1")
+        for name in self.full_epochs_of:
+            if name not in self.backbones:
+                raise SpecError(f"--full-epochs {name}=…: no such --backbone is asked for")
+        for epochs in (self.full_epochs, *self.full_epochs_of.values()):
+            if epochs is not None and epochs < 1:
+                raise SpecError(f"--full-epochs {epochs}: expected at least 1")
+
+    def length(self, backbone: str) -> int | None:
+        """T0 of a backbone; None: searched."""
+        return self.full_epochs_of.get(backbone, self.full_epochs)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -52,7 +52,11 @@ def training(
     threads: Annotated[int, typer.Option(help="CPU threads of every run.")] = 1,
     jobs: Annotated[int, typer.Option(help="Runs at a time, each on cores of its own.")] = 1,
     full_epochs: Annotated[
-        int | None, option("T0, epochs of the arm full.", "searched on validation pixels")
+        list[str] | None,
+        option(
+            "T0, epochs of the arm full; of one backbone alone as vit=90; repeatable.",
+            "searched on validation pixels",
+        ),
     ] = None,
     first: Annotated[int, typer.Option(help="Epochs that the search for T0 begins with.")] = 30,
     longest: Annotated[int, typer.Option(help="Epochs that it tries at most.")] = 270,
@@ -89,6 +93,7 @@ def training(
     from st_ray.learn.backbones import backbones
     from st_ray.storage import join
 
+    length, lengths = _lengths(full_epochs or [])
     spec = BenchSpec(
         base=_base(set_ or [], labels),
         scenes=tuple(scene or ("indian_pines",)),
@@ -97,7 +102,8 @@ def training(
         arms=_all_or(arm or ["default"], ARMS),
         seeds=seeds_of(seeds),
         tuning_seed=tuning_seed,
-        full_epochs=full_epochs,
+        full_epochs=length,
+        full_epochs_of=lengths,
         first=first,
         longest=longest,
         rate=lr,
@@ -160,6 +166,30 @@ def _base(assignments: list[str], labels: str | None) -> RunSpec:
     if labels is not None:
         assign(table, "scene.labels", labels)
     return spec_from_table(table)
+
+
+def _lengths(words: list[str]) -> tuple[int | None, dict[str, int]]:
+    """T0 of all backbones, and of some, from "90" and "vit=90".
+
+    Raises:
+        SpecError: A word is neither.
+    """
+    from st_ray.errors import SpecError
+
+    every, some = None, {}
+    for word in words:
+        name, _, number = word.rpartition("=")
+        try:
+            epochs = int(number)
+        except ValueError:
+            raise SpecError(
+                f"--full-epochs {word!r}: expected epochs, or a backbone and its epochs as vit=90"
+            ) from None
+        if name:
+            some[name] = epochs
+        else:
+            every = epochs
+    return every, some
 
 
 def _all_or(names: list[str], known: Any) -> tuple[str, ...]:

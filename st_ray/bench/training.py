@@ -87,8 +87,8 @@ class _Bench:
             settle_recipe(replace(spec.base, backbone=backbone), None, None, None)
             if ":" in backbone:
                 load_factory(backbone)
-            if spec.full_epochs is not None:
-                ground = self._ground(scene_name, backbone, spec.full_epochs, None)
+            if (length := spec.length(backbone)) is not None:
+                ground = self._ground(scene_name, backbone, length, None)
                 for arm in self._arms(backbone):
                     plan_arm(arm.fit(ground), ground)
 
@@ -131,7 +131,7 @@ class _Bench:
             row = self.meter.measure(worker, place, arm.name, plan, rate, None)
             return _score(row)
 
-        rate, length = self.spec.rate, self.spec.full_epochs
+        rate, length = self.spec.rate, self.spec.length(backbone)
         if length is not None:
             found = Found(length, rate or choose_rate(partial(score, full, length)), False)
         else:
@@ -186,6 +186,7 @@ class _Bench:
         """What is known so far, as bench.json has it."""
         self._gather()
         rows = list(self.meter.rows.values())
+        looked_at = [row for row in self.meter.ledger.rows() if row["kind"] == "tune"]
         return summarise(
             [row for row in rows if row["kind"] == "run"],
             scenes=[Path(name).stem for name in self.spec.scenes],
@@ -197,7 +198,7 @@ class _Bench:
                 }
                 for (scene, backbone), (found, rates) in self.found.items()
             },
-            configurations=sum(row["kind"] == "tune" for row in rows),
+            configurations=sum(row["backbone"] in self.spec.backbones for row in looked_at),
             versions=installed_versions(),
         )
 
