@@ -28,6 +28,8 @@ from st_ray.spectral.patches import Samples
 
 # Patches at a time. More do not make a CPU's or a GPU's forward pass faster, and hold more memory.
 _BATCH = {"cpu": 512, "cuda": 4096}
+# Samples of a tile from which on it may be evaluated densely, by itself: fewer make small steps.
+_CROWD = 32
 
 
 @dataclass(slots=True)
@@ -142,9 +144,10 @@ def sample_logits(
     device = source.targets_N.device
     apart = [chosen_N]
     if offers_dense(model):
-        apart = []
         positions_N = source.positions_N.cpu().numpy()
-        for index_M in _by_tile(chosen_N, positions_N[chosen_N] // source.edge**2):
+        few_N, crowds = _by_tile(chosen_N, positions_N[chosen_N] // source.edge**2)
+        apart = [few_N]
+        for index_M in crowds:
             rows_M, cols_M = np.divmod(positions_N[index_M], source.edge)
             top, left = int(rows_M.min()), int(cols_M.min())
             height, width = int(rows_M.max()) - top + 1, int(cols_M.max()) - left + 1
@@ -156,15 +159,18 @@ def sample_logits(
             wanted_M = torch.from_numpy((rows_M - top) * width + cols_M - left).to(device)
             logits = dense_logits(model, block, patch_size)
             yield logits[wanted_M], torch.from_numpy(index_M).to(device)
-    rest_N = np.concatenate([chosen_N[:0], *apart])
+    rest_N = np.concatenate(apart)
     starts = range(0, len(rest_N), _BATCH[device.type])
     batches = [rest_N[start : start + _BATCH[device.type]] for start in starts]
     for index_M, (patches, _) in zip(batches, source.stream(batches), strict=True):
         yield model(patches), torch.from_numpy(index_M).to(device)
 
 
-def _by_tile(index_N: Index, tile_N: Index) -> list[Index]:
-    """Samples grouped by the tile they are in."""
-    order_N = np.argsort(tile_N, kind="stable")
-    starts = np.flatnonzero(np.diff(tile_N[order_N])) + 1
-    return np.split(index_N[order_N], starts) if len(index_N) else []
+def _by_tile(index_N: Index, tile_N: Index) -> tuple[Index, list[Index]]:
+    """Samples of tiles that hold few, all together, and those of each other tile."""
+    _, place_N, count_T = np.unique(tile_N, return_inverse=True, return_counts=True)
+    crowded_N = count_T[place_N] >= _CROWD
+    order = np.argsort(place_N[crowded_N], kind="stable")
+    ends = np.cumsum(count_T[count_T >= _CROWD])
+    crowds = np.split(index_N[crowded_N][order], ends)[:-1]  # the last is what is left: nothing
+    return index_N[~crowded_N], crowds

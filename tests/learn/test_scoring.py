@@ -40,11 +40,11 @@ EDGE = SIDE + 2 * HALO
 
 
 def samples_of_tiles() -> Samples:
-    """All pixels of a tile, a few of another, half of a strip of a third, in no order."""
+    """All pixels of a tile, a few of another, a rectangle of a third, in no order."""
     rng = np.random.default_rng(0)
     inside = np.stack(np.mgrid[:SIDE, :SIDE], -1).reshape(-1, 2)
-    strip = inside[: 2 * SIDE]
-    chosen = [inside, inside[[3, 60]] + [EDGE, 0], strip[::2] + np.array([2 * EDGE, 0])]
+    block = inside[(inside[:, 0] < 5) & (inside[:, 1] > 0)]
+    chosen = [inside, inside[[3, 60]] + [EDGE, 0], block + np.array([2 * EDGE, 0])]
     centres_N2 = rng.permutation(np.concatenate(chosen))
     targets_N = rng.integers(0, CLASSES, len(centres_N2))
     return Samples(centres_N2=centres_N2, targets_N=targets_N)
@@ -103,11 +103,20 @@ def test_samples_that_crowd_share_their_patches_work() -> None:
     model = Counted()
     source = source_of_tiles(model)
     list(sample_logits(model, source, np.arange(len(source))))
-    assert model.windows == [
-        SIDE * SIDE,
-        2 * (SIDE - 1),
-    ]  # not the strip's last column
+    assert model.windows == [SIDE * SIDE, 5 * (SIDE - 1)]
     assert model.patches == [2]
+
+
+def test_patches_that_were_kept_go_in_batches() -> None:
+    """Each is a tile of its own, of one pixel."""
+    model, count = Counted(), 100
+    stack = torch.randn(count * PATCH, PATCH, COMPONENTS)
+    centres_N2 = np.stack([np.arange(count) * PATCH, np.zeros(count, np.int64)], axis=1)
+    samples = Samples(centres_N2=centres_N2, targets_N=np.zeros(count, np.int64))
+    source = PatchSource.of(stack, PATCH // 2, samples, PATCH, COMPONENTS, model)
+    list(sample_logits(model, source, np.arange(count)))
+    assert not model.windows
+    assert model.patches == [count]
 
 
 def test_no_samples_have_no_scores() -> None:
