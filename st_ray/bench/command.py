@@ -47,7 +47,7 @@ def training(
         option("Label raster of the scene, where it is not registered.", "the scene's own"),
     ] = None,
     seeds: Annotated[
-        str, typer.Option(help="A number of seeds (from 0), or seeds with commas: 10,11,12.")
+        str, typer.Option(help="A number of seeds (from 0), or seeds with commas: 10,11 or 10,.")
     ] = "3",
     threads: Annotated[int, typer.Option(help="CPU threads of every run.")] = 1,
     jobs: Annotated[int, typer.Option(help="Runs at a time, each on cores of its own.")] = 1,
@@ -197,15 +197,15 @@ def _all_or(names: list[str], known: Any) -> tuple[str, ...]:
 
 
 def seeds_of(text: str) -> tuple[int, ...]:
-    """Seeds from "3" (0, 1, 2) or "10,11,12".
+    """Seeds from "3" (0, 1, 2), "10,11,12" or "10,".
 
     Raises:
         SpecError: It is neither.
     """
     from st_ray.errors import SpecError
 
-    parts = text.split(",")
+    parts = text.removesuffix(",").split(",")
     if not all(part.strip().isdecimal() for part in parts):
         raise SpecError(f"--seeds {text!r}: expected a number of seeds, or seeds with commas")
     numbers = tuple(int(part) for part in parts)
-    return tuple(range(numbers[0])) if len(numbers) == 1 else numbers
+    return numbers if "," in text else tuple(range(numbers[0]))

@@ -139,7 +139,7 @@ def audit(
     ] = None,
     curriculum: _Curriculum = None,
     seeds: Annotated[
-        str, typer.Option(help="A number of seeds (from 0), or seeds with commas: 10,11,12.")
+        str, typer.Option(help="A number of seeds (from 0), or seeds with commas: 10,11 or 10,.")
     ] = "3",
     train_fraction: _Fraction = None,
     patch_size: _Patch = None,

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from st_ray.bench import meter
+from st_ray.bench.command import seeds_of
 from st_ray.bench.ledger import Ledger
 
 
@@ -88,6 +89,13 @@ def test_bad_input_is_one_line_and_leaves_nothing(st_ray, words, message, tmp_pa
     assert message in err
     assert err.count("\n") == 1
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"), [("3", (0, 1, 2)), ("1", (0,)), ("10,12", (10, 12)), ("10,", (10,))]
+)
+def test_seeds_are_a_number_or_a_list(text: str, seeds: tuple[int, ...]) -> None:
+    assert seeds_of(text) == seeds
 
 
 def test_the_group_lists_its_benchmarks(st_ray) -> None:
