@@ -113,6 +113,7 @@ class Rates:
         train: Of a training sample, by stage.
         score: Of a scored sample, by stage.
         pixel: Of a pixel at the last stage where all of a tile are scored; None: as a sample.
+            Test pixels are forecast at whichever is less, validation pixels as samples.
     """
 
     survey: float

@@ -14,9 +14,9 @@ import pytest
 from st_ray.config import RunSpec
 from st_ray.errors import SpecError
 from st_ray.forecast import Rates, Workload, calibrate, forecast
+from st_ray.learn import pace
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.curriculum import PlannedStage
-from st_ray.learn.pace import time_pixel
 from st_ray.planning import Amounts, count_scene, machines_like, plan_run, workload
 from st_ray.spectral.basis import BasisSpec
 
@@ -57,12 +57,19 @@ def test_whole_tiles_are_scored_at_the_rate_of_a_pixel() -> None:
     assert many["scoring"] == pytest.approx(10 * 640 * 3e-4 + 1000 * 64**2 * 1e-6)
 
 
-def test_the_rate_of_a_pixel_is_that_of_dense_evaluation() -> None:
+def test_the_rate_of_a_pixel_is_that_of_dense_evaluation(monkeypatch) -> None:
+    def timed(step: Callable[[], float]) -> float:
+        step()
+        return 1.0
+
+    seen = []
+    original = pace.dense_logits
+    monkeypatch.setattr(pace, "_median", timed)
+    monkeypatch.setattr(pace, "dense_logits", lambda *given: seen.append(1) or original(*given))
     sizes = {"components": 8, "patch_size": 9, "classes": 3, "side": 16}
-    by_pixel = time_pixel(partial(build_backbone, "cnn3d"), **sizes)
-    assert by_pixel is not None
-    assert 0 < by_pixel < 1e-2
-    assert time_pixel(partial(build_backbone, "vit"), **sizes) is None
+    assert pace.time_pixel(partial(build_backbone, "cnn3d"), **sizes) == 1 / 256
+    assert seen == [1]
+    assert pace.time_pixel(partial(build_backbone, "vit"), **sizes) is None
 
 
 def test_a_slow_disk_is_what_counts() -> None:

@@ -178,17 +178,17 @@ def _lengths(words: list[str]) -> tuple[int | None, dict[str, int]]:
 
     every, some = None, {}
     for word in words:
-        name, _, number = word.rpartition("=")
-        try:
-            epochs = int(number)
-        except ValueError:
+        name, equals, number = word.rpartition("=")
+        if not number.lstrip("-").isdecimal() or (equals and not name):
             raise SpecError(
                 f"--full-epochs {word!r}: expected epochs, or a backbone and its epochs as vit=90"
-            ) from None
+            )
+        if name in some or (not name and every is not None):
+            raise SpecError(f"--full-epochs {word!r}: another was given before")
         if name:
-            some[name] = epochs
+            some[name] = int(number)
         else:
-            every = epochs
+            every = int(number)
     return every, some
 
 

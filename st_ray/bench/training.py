@@ -187,6 +187,7 @@ class _Bench:
         self._gather()
         rows = list(self.meter.rows.values())
         looked_at = [row for row in self.meter.ledger.rows() if row["kind"] == "tune"]
+        found = {(Path(scene).stem, backbone) for scene, backbone in self.found}
         return summarise(
             [row for row in rows if row["kind"] == "run"],
             scenes=[Path(name).stem for name in self.spec.scenes],
@@ -198,7 +199,7 @@ class _Bench:
                 }
                 for (scene, backbone), (found, rates) in self.found.items()
             },
-            configurations=sum(row["backbone"] in self.spec.backbones for row in looked_at),
+            configurations=sum((row["scene"], row["backbone"]) in found for row in looked_at),
             versions=installed_versions(),
         )
 

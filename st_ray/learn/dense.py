@@ -1,8 +1,9 @@
 """Dense evaluation: a tile's logits from convolutions that neighbouring patches share.
 
 A model offers it by a method ``over_windows``, from the `Windows` of a tile to their logits, which
-must give what ``forward`` gives of each window as a patch. Any other model, a user's own among
-them, is evaluated patch by patch.
+must give what ``forward`` gives of each window as a patch. How many times faster than patch by
+patch that is, on a tile of 64 x 64 pixels, it may say in a method ``dense_gain`` of the patch
+size. Any other model, a user's own among them, is evaluated patch by patch.
 
 It is exact for every backbone that convolves in space: cnn3d, hybridsn, ssftt and ssrn, whose
 convolutions have no padding while the patch is large enough and are shared as a whole, and
@@ -25,7 +26,7 @@ from torch import Tensor, nn
 from st_ray.learn.backbones.windows import Windows
 
 # Pixels on a side that are evaluated at a time: memory stays as it is for tiles of any size.
-_BLOCK = 64
+_SIDE = 64
 
 
 @runtime_checkable
@@ -41,18 +42,32 @@ def offers_dense(model: nn.Module) -> bool:
     return isinstance(model, Dense)
 
 
-def dense_pays(model: nn.Module, patch_size: int, share: float = 1.0) -> bool:
-    """Whether a model is faster densely, all pixels of a tile, than by the patches of some.
+def dense_pays(
+    model: nn.Module,
+    patch_size: int,
+    *,
+    wanted: int = _SIDE**2,
+    height: int = _SIDE,
+    width: int = _SIDE,
+) -> bool:
+    """Whether a model is faster densely, all pixels of a block, than by the patches of some.
+
+    Without a ``dense_gain`` of its own it is taken for a tenth of a patch's pixels, which is about
+    the least of networks of convolutions without padding: 8 times on 9 x 9, 12 on 11 x 11.
 
     Args:
-        model: Any. How many times faster it is densely it says in a method ``dense_gain`` of the
-            patch size; else it is taken for a tenth of a patch's pixels, which is what networks
-            of convolutions without padding have at least (8 times on 9 x 9, 12 on 11 x 11).
+        model: Any.
         patch_size: S.
-        share: Of the tile's pixels, those that are asked for.
+        wanted: Pixels that are asked for.
+        height: Of the block; its margins, which are computed too, come on top.
+        width: Of the block.
     """
-    gain = getattr(model, "dense_gain", lambda size: size**2 / 10)
-    return offers_dense(model) and share * float(gain(patch_size)) >= 1
+    if not offers_dense(model):
+        return False
+    gain = getattr(model, "dense_gain", lambda size: size**2 / 10)(patch_size)
+    margin = patch_size - 1
+    cost = (height + margin) * (width + margin) / (1 + margin / _SIDE) ** 2
+    return bool(wanted * gain >= cost)
 
 
 @torch.inference_mode()
@@ -76,4 +91,4 @@ def dense_logits(model: nn.Module, values_EEK: Tensor, patch_size: int) -> Tenso
         raise TypeError(f"{type(model).__name__} has no method over_windows")
     model.eval()
     tile = values_EEK.permute(2, 0, 1)[None]
-    return Windows.of(tile, patch_size).in_blocks(_BLOCK, model.over_windows)
+    return Windows.of(tile, patch_size).in_blocks(_SIDE, model.over_windows)

@@ -54,7 +54,8 @@ class PatchSource:
         edge: Padded side E of a tile.
         channels_last: Whether patches stay as they are gathered, their components side by side in
             memory; else they are laid out anew, as a model expects that was not told.
-        ahead: Whether `stream` reads a batch while the one before it trains: for stacks on disk.
+        ahead: Whether `stream`, though not `block`, reads a batch while the one before it trains:
+            for stacks on disk.
     """
 
     windows: Tensor

@@ -76,10 +76,10 @@ def time_pixel(
     """
     with torch.random.fork_rng(devices=[]):
         model = build(components=components, patch_size=patch_size, classes=classes).to(device)
+        if not dense_pays(model, patch_size):
+            return None
         edge = side + patch_size - 1
         tile_EEK = torch.randn(edge, edge, components).to(device)
-    if not dense_pays(model, patch_size):
-        return None
     return _median(lambda: float(dense_logits(model, tile_EEK, patch_size).sum())) / side**2
 
 

@@ -28,8 +28,9 @@ from st_ray.spectral.patches import Samples
 
 # Patches at a time. More do not make a CPU's or a GPU's forward pass faster, and hold more memory.
 _BATCH = {"cpu": 512, "cuda": 4096}
-# Samples of a tile from which on it may be evaluated densely, by itself: fewer make small steps.
-_CROWD = 32
+# Samples of a tile from which on it may be evaluated densely, by itself: fewer make small steps,
+# of which a GPU wants large ones.
+_CROWD = {"cpu": 32, "cuda": 2048}
 
 
 @dataclass(slots=True)
@@ -89,8 +90,9 @@ def tile_logits(
     Returns:
         (n, C), the wanted pixels row by row, on the device of the values.
     """
-    if dense and dense_pays(model, patch_size, float(wanted_hw.mean())):
-        height, width = (side + patch_size - 1 for side in wanted_hw.shape)
+    wanted, (height, width) = int(wanted_hw.sum()), wanted_hw.shape
+    if dense and dense_pays(model, patch_size, wanted=wanted, height=height, width=width):
+        height, width = height + patch_size - 1, width + patch_size - 1
         with watch.running(values_EEK.device):
             logits = dense_logits(model, values_EEK[:height, :width], patch_size)
         return logits[torch.from_numpy(wanted_hw.ravel()).to(logits.device)]
@@ -145,14 +147,16 @@ def sample_logits(
     apart = [chosen_N]
     if offers_dense(model):
         positions_N = source.positions_N.cpu().numpy()
-        few_N, crowds = _by_tile(chosen_N, positions_N[chosen_N] // source.edge**2)
+        tile_N = positions_N[chosen_N] // source.edge**2
+        few_N, crowds = _by_tile(chosen_N, tile_N, _CROWD[device.type])
         apart = [few_N]
         for index_M in crowds:
             rows_M, cols_M = np.divmod(positions_N[index_M], source.edge)
             top, left = int(rows_M.min()), int(cols_M.min())
             height, width = int(rows_M.max()) - top + 1, int(cols_M.max()) - left + 1
             patch_size = source.windows.shape[1]
-            if not dense_pays(model, patch_size, len(index_M) / (height * width)):
+            sizes = {"wanted": len(index_M), "height": height, "width": width}
+            if not dense_pays(model, patch_size, **sizes):
                 apart.append(index_M)
                 continue
             block = source.block(top * source.edge + left, height, width)
@@ -166,11 +170,11 @@ def sample_logits(
         yield model(patches), torch.from_numpy(index_M).to(device)
 
 
-def _by_tile(index_N: Index, tile_N: Index) -> tuple[Index, list[Index]]:
-    """Samples of tiles that hold few, all together, and those of each other tile."""
+def _by_tile(index_N: Index, tile_N: Index, crowd: int) -> tuple[Index, list[Index]]:
+    """Samples of tiles that hold fewer than a crowd, together, and those of each other tile."""
     _, place_N, count_T = np.unique(tile_N, return_inverse=True, return_counts=True)
-    crowded_N = count_T[place_N] >= _CROWD
+    crowded_N = count_T[place_N] >= crowd
     order = np.argsort(place_N[crowded_N], kind="stable")
-    ends = np.cumsum(count_T[count_T >= _CROWD])
+    ends = np.cumsum(count_T[count_T >= crowd])
     crowds = np.split(index_N[crowded_N][order], ends)[:-1]  # the last is what is left: nothing
     return index_N[~crowded_N], crowds

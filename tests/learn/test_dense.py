@@ -141,20 +141,27 @@ def test_small_patches_of_padded_networks_are_faster_one_by_one() -> None:
         name: [size for size in (3, 5, 7, 9, 11) if dense_pays(settled(name, 2, size), size)]
         for name in ("resnet2d", "hybridsn", "ssftt", "vit")
     }
-    expected = {"resnet2d": [9, 11], "hybridsn": [7, 9, 11], "ssftt": [5, 7, 9, 11], "vit": []}
+    expected = {"resnet2d": [11], "hybridsn": [7, 9, 11], "ssftt": [5, 7, 9, 11], "vit": []}
     assert pays == expected
 
 
 def test_the_fewer_pixels_are_asked_for_the_larger_the_patch_must_be() -> None:
     def pays(name: str, share: float) -> list[int]:
-        model = settled(name, 2, 11)
-        return [size for size in (5, 7, 9, 11) if dense_pays(model, size, share)]
+        model, wanted = settled(name, 2, 11), round(share * 64**2)
+        return [size for size in (5, 7, 9, 11) if dense_pays(model, size, wanted=wanted)]
 
     assert pays("ssrn", 0.5) == [5, 7, 9, 11]
     assert pays("ssrn", 0.1) == [11]
     assert pays("hybridsn", 0.5) == [9, 11]
-    assert pays("resnet2d", 0.9) == [11]
-    assert pays("resnet2d", 0.5) == []
+    assert pays("resnet2d", 0.95) == [11]
+    assert pays("resnet2d", 0.8) == []
+
+
+def test_a_flat_block_is_mostly_margin() -> None:
+    model = settled("ssrn", 2, 11)
+    assert dense_pays(model, 11, wanted=16, height=4, width=4)  # 196 pixels for 16 patches of 121
+    assert not dense_pays(model, 11, wanted=10, height=1, width=60)
+    assert dense_pays(model, 11, wanted=60, height=1, width=60)
 
 
 class Counting(nn.Module):
@@ -165,7 +172,7 @@ class Counting(nn.Module):
         self.calls = {"patches": 0, "dense": 0}
 
     def dense_gain(self, patch_size: int) -> float:
-        return 2.0 if patch_size > 3 else 0.9
+        return 5.0 if patch_size > 3 else 0.9
 
     def forward(self, patches: Tensor) -> Tensor:
         self.calls["patches"] += 1

@@ -40,11 +40,12 @@ EDGE = SIDE + 2 * HALO
 
 
 def samples_of_tiles() -> Samples:
-    """All pixels of a tile, a few of another, a rectangle of a third, in no order."""
+    """All of a tile, a few of another, a rectangle of a third, every other of a fourth; mixed."""
     rng = np.random.default_rng(0)
     inside = np.stack(np.mgrid[:SIDE, :SIDE], -1).reshape(-1, 2)
-    block = inside[(inside[:, 0] < 5) & (inside[:, 1] > 0)]
+    block = inside[(inside[:, 0] < 6) & (inside[:, 1] > 0)]
     chosen = [inside, inside[[3, 60]] + [EDGE, 0], block + np.array([2 * EDGE, 0])]
+    chosen.append(inside[::2] + np.array([3 * EDGE, 0]))
     centres_N2 = rng.permutation(np.concatenate(chosen))
     targets_N = rng.integers(0, CLASSES, len(centres_N2))
     return Samples(centres_N2=centres_N2, targets_N=targets_N)
@@ -52,7 +53,7 @@ def samples_of_tiles() -> Samples:
 
 def source_of_tiles(model: nn.Module, components: int = COMPONENTS) -> PatchSource:
     generator = torch.Generator().manual_seed(0)
-    stack = torch.randn(3 * EDGE, EDGE, COMPONENTS, generator=generator)
+    stack = torch.randn(4 * EDGE, EDGE, COMPONENTS, generator=generator)
     return PatchSource.of(stack, HALO, samples_of_tiles(), PATCH, components, model)
 
 
@@ -103,8 +104,8 @@ def test_samples_that_crowd_share_their_patches_work() -> None:
     model = Counted()
     source = source_of_tiles(model)
     list(sample_logits(model, source, np.arange(len(source))))
-    assert model.windows == [SIDE * SIDE, 5 * (SIDE - 1)]
-    assert model.patches == [2]
+    assert model.windows == [SIDE * SIDE, 6 * (SIDE - 1)]
+    assert model.patches == [2 + SIDE * SIDE // 2]
 
 
 def test_patches_that_were_kept_go_in_batches() -> None:

@@ -65,7 +65,8 @@ class HybridSN(nn.Module):
     def over_windows(self, windows: Windows) -> Tensor:
         """`forward`, for all windows of a tile: (N, C)."""
         padded = any(layer.padding for layer in self.volume if isinstance(layer, SpectralConv3d))
-        return windows.in_blocks(_PADDED_BLOCK if padded else windows.rows.count, self._over_block)
+        whole = max(windows.rows.count, windows.cols.count)
+        return windows.in_blocks(_PADDED_BLOCK if padded else whole, self._over_block)
 
     def _over_block(self, windows: Windows) -> Tensor:
         volume = windows.each(lambda values: values.unsqueeze(1)).through(self.volume)

@@ -5,8 +5,8 @@ A backbone is any function of ``components``, ``patch_size`` and ``classes`` tha
 arguments with defaults are its options. A model that reads only the middle of a patch may say so
 in an attribute ``reads`` (pixels on a side, odd), and is then given no more. A model that takes a
 tensor in any layout may say ``channels_last = True``, and is spared a copy. A model that can tell
-the logits of all patches of a tile at once has a method ``over_windows``; see
-`st_ray.learn.dense`.
+the logits of all patches of a tile at once has a method ``over_windows``, and may have another,
+``dense_gain``; see `st_ray.learn.dense`.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class ResNet2d(nn.Module):
 
     def dense_gain(self, patch_size: int) -> float:
         """See `st_ray.learn.dense`; all is padded: in a small patch no positions share values."""
-        return patch_size**2 / 81
+        return patch_size**2 / 110
 
     def over_windows(self, windows: Windows) -> Tensor:
         """`forward`, for all windows of a tile: (N, C)."""
