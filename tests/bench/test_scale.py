@@ -74,6 +74,8 @@ def test_a_scene_that_fails_costs_no_row_before_it(st_ray, tmp_path, monkeypatch
         return results.pop()
 
     monkeypatch.setattr(scale, "_measure", measured)
+    parts = ("statistics", "ingest", "train and report", "driver_gigabytes")
+    monkeypatch.setattr(scale, "_forecast", lambda *unused: dict.fromkeys(parts, 0.1))
     sizes = ("--gigabytes", "0.0006,0.002", "--bands", 12, "--threads", 1)
     code, _, error = st_ray("bench", "scale", *sizes, "--folder", folder, "--out", out)
     assert code != 0
