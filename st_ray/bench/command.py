@@ -179,16 +179,20 @@ def _lengths(words: list[str]) -> tuple[int | None, dict[str, int]]:
     every, some = None, {}
     for word in words:
         name, equals, number = word.rpartition("=")
-        if not number.lstrip("-").isdecimal() or (equals and not name):
+        try:
+            epochs = int(number)
+        except ValueError:
+            epochs = None
+        if epochs is None or (equals and not name):
             raise SpecError(
                 f"--full-epochs {word!r}: expected epochs, or a backbone and its epochs as vit=90"
             )
         if name in some or (not name and every is not None):
             raise SpecError(f"--full-epochs {word!r}: another was given before")
         if name:
-            some[name] = int(number)
+            some[name] = epochs
         else:
-            every = int(number)
+            every = epochs
     return every, some
 
 

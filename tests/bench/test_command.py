@@ -71,6 +71,7 @@ def test_ctrl_c_keeps_what_was_measured(
         (["--threads", 0], "--threads 0: expected at least 1"),
         (["--full-epochs", 0], "--full-epochs 0: expected at least 1"),
         (["--full-epochs", "vit=90"], "vit=…: no such --backbone is asked for"),
+        (["--full-epochs", "resnet2d=--5"], "expected epochs, or a backbone and its epochs"),
         (["--full-epochs", "=5"], "expected epochs, or a backbone and its epochs"),
         (["--full-epochs", "5", "--full-epochs", "6"], "'6': another was given before"),
         (["--full-epochs", "resnet2d=many"], "expected epochs, or a backbone and its epochs"),
