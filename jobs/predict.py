@@ -5,12 +5,7 @@ ray job submit --working-dir . -- python jobs/predict.py s3://bucket/run /data/s
 The scene must be on storage that every node reaches; the model need not be.
 """
 
-import typer
-
-from st_ray.cli import predict, run_app
-
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
-app.command()(predict)
+from st_ray.cli import predict, run_command
 
 if __name__ == "__main__":
-    run_app(app)
+    run_command(predict)

@@ -3,12 +3,7 @@
 ray job submit --working-dir . -- python jobs/prepare.py indian_pines --out s3://bucket/patches
 """
 
-import typer
-
-from st_ray.cli import prepare, run_app
-
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
-app.command()(prepare)
+from st_ray.cli import prepare, run_command
 
 if __name__ == "__main__":
-    run_app(app)
+    run_command(prepare)

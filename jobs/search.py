@@ -5,12 +5,7 @@
 DIR must be on storage that every node reaches.
 """
 
-import typer
-
-from st_ray.cli import run_app, search
-
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
-app.command()(search)
+from st_ray.cli import run_command, search
 
 if __name__ == "__main__":
-    run_app(app)
+    run_command(search)

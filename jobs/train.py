@@ -5,12 +5,7 @@
 URI is s3://bucket/run or the like, or a path that every node reaches.
 """
 
-import typer
-
-from st_ray.cli import run_app, train
-
-app = typer.Typer(pretty_exceptions_enable=False, add_completion=False, rich_markup_mode=None)
-app.command()(train)
+from st_ray.cli import run_command, train
 
 if __name__ == "__main__":
-    run_app(app)
+    run_command(train)

@@ -6,7 +6,9 @@ import os
 import shlex
 import sys
 import traceback
+from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -26,12 +28,15 @@ from st_ray.search.command import search
 if TYPE_CHECKING:
     from st_ray.config import RunSpec
 
-app = typer.Typer(
-    help="Train hyperspectral image classifiers as a curriculum under a compute budget.",
-    invoke_without_command=True,
+_plain_app = partial(
+    typer.Typer,
     pretty_exceptions_enable=False,
     add_completion=False,
     rich_markup_mode=None,  # rich's boxes would take a third of the time that --help needs
+)
+app = _plain_app(
+    help="Train hyperspectral image classifiers as a curriculum under a compute budget.",
+    invoke_without_command=True,
 )
 app.add_typer(bench, name="bench")
 
@@ -39,6 +44,13 @@ app.add_typer(bench, name="bench")
 def main() -> None:
     """Entry point: bad input ends in one line on standard error and exit code 2."""
     run_app(app)
+
+
+def run_command(command: Callable[..., None]) -> None:
+    """Run a script that takes the options of one command."""
+    single = _plain_app()
+    single.command()(command)
+    run_app(single)
 
 
 def run_app(command: typer.Typer) -> None:
