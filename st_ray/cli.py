@@ -159,7 +159,7 @@ def train(
     ] = None,
     lr: Annotated[float | None, option("Peak learning rate.", "the backbone's own")] = None,
     batch_size: Annotated[
-        int | None, option("Global batch over all workers, samples.", "64")
+        int | None, option("Global batch over all workers, samples.", "the backbone's own")
     ] = None,
     seed: Annotated[
         int | None, option("Of split, initialisation, shuffles and dropout; 0 or more.", "0")

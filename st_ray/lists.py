@@ -29,13 +29,15 @@ def backbones() -> None:
         (
             entry.name,
             str(entry.full_epochs),
-            f"{entry.optimizer} {entry.learning_rate:g}",
+            f"{entry.optimizer} {entry.learning_rate:g} {entry.batch_size}",
             entry.paper,
             entry.growth,
         )
         for entry in known().values()
     ]
-    table(("backbone", "T0", "optimizer, lr", "paper", "when components or patch grow"), rows)
+    table(
+        ("backbone", "T0", "optimizer, lr, batch", "paper", "when components or patch grow"), rows
+    )
 
 
 def curricula() -> None:

@@ -156,7 +156,7 @@ def workload(spec: RunSpec, amounts: Amounts) -> tuple[Workload, Recipe]:
         patch_size=spec.patch_size,
         full_epochs=spec.full_epochs,
         beta=spec.beta,
-        batch_size=spec.train.batch_size,
+        batch_size=spec.train.batch,
     )
     model = recipe.build(
         components=stages[-1].components,
@@ -198,7 +198,7 @@ def measure_rates(
         time_sample,
         recipe.build,
         classes=classes,
-        batch_size=spec.train.batch_size,
+        batch_size=work.stages[-1].batch_size,
         optimizer=recipe.optimizer,
     )
     pixel = partial(time_pixel, recipe.build, classes=classes)

@@ -75,7 +75,7 @@ class Run:
             patch_size=spec.patch_size,
             full_epochs=spec.full_epochs,
             beta=spec.beta,
-            batch_size=spec.train.batch_size,
+            batch_size=spec.train.batch,
         )
         facts = (stages, len(scene.classes), engine.workers)
         if facts != self.checked:

@@ -10,15 +10,16 @@ import torch
 
 from st_ray import RunSpec, TrainSpec, run_curriculum
 from st_ray.learn.backbones import backbones
-from st_ray.learn.presets import USUAL_OPTIMIZER, USUAL_RATE
+from st_ray.learn.presets import USUAL_BATCH, USUAL_OPTIMIZER, USUAL_RATE
 from st_ray.recipe import fill_in
 
 
-@pytest.mark.parametrize("name", ["ssrn", "resnet2d"])
-def test_the_optimizer_and_its_rate_are_the_backbones(name: str) -> None:
+@pytest.mark.parametrize("name", ["ssrn", "resnet2d", "spectralformer"])
+def test_optimizer_rate_and_batch_are_the_backbones(name: str) -> None:
     entry = backbones()[name]
     train = fill_in(RunSpec(backbone=name)).train
     assert (train.optimizer, train.learning_rate) == (entry.optimizer, entry.learning_rate)
+    assert train.batch == entry.batch_size
     named = fill_in(RunSpec(backbone=name, train=TrainSpec(optimizer=entry.optimizer))).train
     assert named == train
 
@@ -27,13 +28,14 @@ def test_another_optimizer_takes_the_usual_rate_unless_told() -> None:
     assert backbones()["ssrn"].optimizer != USUAL_OPTIMIZER
     other = fill_in(RunSpec(backbone="ssrn", train=TrainSpec(optimizer="sgd"))).train
     assert (other.optimizer, other.learning_rate) == ("sgd", USUAL_RATE)
-    told = TrainSpec(optimizer="sgd", learning_rate=0.2)
+    told = TrainSpec(optimizer="sgd", learning_rate=0.2, batch_size=8)
     assert fill_in(RunSpec(backbone="ssrn", train=told)).train == told
 
 
 def test_a_backbone_of_ones_own_takes_the_usual_ones() -> None:
-    train = fill_in(RunSpec(backbone="ssrn"), brought=True).train
+    train = fill_in(RunSpec(backbone="spectralformer"), brought=True).train
     assert (train.optimizer, train.learning_rate) == (USUAL_OPTIMIZER, USUAL_RATE)
+    assert train.batch == USUAL_BATCH != backbones()["spectralformer"].batch_size
 
 
 def test_an_optimizer_of_ones_own_gets_the_usual_rate_and_no_name(

@@ -12,7 +12,15 @@ from typing import Any
 
 from st_ray.errors import SpecError, unknown_name
 from st_ray.learn.curriculum import Curriculum, PlannedStage, Stage, plan
-from st_ray.learn.presets import USUAL_OPTIMIZER, CurriculumShape, default, full, paper, pca
+from st_ray.learn.presets import (
+    USUAL_BATCH,
+    USUAL_OPTIMIZER,
+    CurriculumShape,
+    default,
+    full,
+    paper,
+    pca,
+)
 
 # Seconds of one training sample of (components, patch_size), measured.
 Pace = Callable[[int, int], float]
@@ -83,6 +91,7 @@ PLAIN: dict[str, Any] = {
     "train.class_floor": 0,
     "train.schedule": "cosine",
     "train.optimizer": USUAL_OPTIMIZER,
+    "train.batch_size": USUAL_BATCH,
 }
 
 

@@ -138,6 +138,8 @@ def run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: floa
     }
     if place.split in DRAWN and base.split.guard is None:
         settings["split.guard"] = base.patch_size // 2  # the same pixels for every arm
+    if base.train.batch_size is not None:  # asked for: all arms have it, the plain ones too
+        settings["train.batch_size"] = base.train.batch_size
     if place.seed == bench.tuning_seed:
         settings["split.validation_fraction"] = VALIDATION
     for name, value in settings.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -17,8 +18,8 @@ from st_ray.bench.ledger import Ledger, Row, key_of
 from st_ray.bench.measure import measure, time_sample
 from st_ray.bench.workers import OutOfTimeError, Worker, WorkerDiedError
 from st_ray.errors import SpecError, TrainingError
-from st_ray.learn.backbones import backbone_entry
 from st_ray.learn.presets import USUAL_OPTIMIZER
+from st_ray.recipe import fill_in
 
 Say = Callable[[str], None]
 
@@ -58,19 +59,19 @@ class Meter:
     def pace(self, worker: Worker, classes: int, backbone: str, k: int, side: int) -> float:
         """Seconds of one training sample at (components, patch size)."""
         base = self.spec.base
+        train = fill_in(replace(base, backbone=backbone)).train
         facts = {
             "backbone": backbone,
             "options": base.backbone_options,
             "components": k,
             "patch_size": side,
             "classes": classes,
-            "batch_size": base.train.batch_size,
+            "batch_size": train.batch,
             "threads": self.spec.threads,
             "device": self.device,
         }
-        optimizer = base.train.optimizer or backbone_entry(backbone).optimizer
-        if optimizer != USUAL_OPTIMIZER:  # older ledgers hold paces of the usual one
-            facts["optimizer"] = optimizer
+        if train.optimizer != USUAL_OPTIMIZER:  # older ledgers hold paces of the usual one
+            facts["optimizer"] = train.optimizer
         key = key_of({"kind": "pace", "format": FORMAT, **facts})
         row = self.ledger.get(key)
         if row is None:

@@ -14,7 +14,7 @@ from torch import nn
 from st_ray.errors import SpecError
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.objectives import BuildOptimizer, Loss
-from st_ray.learn.presets import USUAL_RATE
+from st_ray.learn.presets import USUAL_BATCH, USUAL_RATE
 from st_ray.spectral.patches import Samples
 
 BuildModel = Callable[..., nn.Module]
@@ -27,7 +27,8 @@ class TrainSpec:
     Attributes:
         learning_rate: Peak of the schedule; None takes what the backbone's entry says, for the
             optimizer that it says (else 1e-3).
-        batch_size: Global batch over all workers, samples.
+        batch_size: Global batch over all workers, samples; None takes what the backbone's entry
+            says (else 64).
         weight_decay: Of the built-in optimizers.
         warmup: Share of the budget spent raising the learning rate from zero.
         schedule: Of the learning rate after that: "linear" or "cosine" to zero, or "constant".
@@ -41,7 +42,7 @@ class TrainSpec:
     """
 
     learning_rate: float | None = None
-    batch_size: int = 64
+    batch_size: int | None = None
     weight_decay: float = 1e-2
     warmup: float = 0.05
     schedule: Literal["linear", "cosine", "constant"] = "linear"
@@ -52,7 +53,7 @@ class TrainSpec:
     def __post_init__(self) -> None:
         if self.learning_rate is not None and not 0.0 < self.learning_rate < math.inf:
             raise SpecError(f"train.learning_rate={self.learning_rate}: expected a positive number")
-        if self.batch_size < 2:
+        if self.batch_size is not None and self.batch_size < 2:
             raise SpecError(f"train.batch_size={self.batch_size}: expected at least 2 samples")
         if self.class_floor < 0:
             raise SpecError(f"train.class_floor={self.class_floor}: expected 0 or more samples")
@@ -69,6 +70,11 @@ class TrainSpec:
     def peak_rate(self) -> float:
         """The learning rate; the usual one where nothing was said."""
         return USUAL_RATE if self.learning_rate is None else self.learning_rate
+
+    @property
+    def batch(self) -> int:
+        """The global batch; the usual one where nothing was said."""
+        return USUAL_BATCH if self.batch_size is None else self.batch_size
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

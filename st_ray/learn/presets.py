@@ -40,8 +40,8 @@ class CurriculumShape:
     axis: Axis = "components"
 
 
-# Of a backbone that says nothing of them: T0, the peak of the learning rate, the optimizer.
-USUAL_EPOCHS, USUAL_RATE, USUAL_OPTIMIZER = 60, 1e-3, "adamw"
+# Of a backbone that says nothing of them: T0, peak of the learning rate, optimizer, global batch.
+USUAL_EPOCHS, USUAL_RATE, USUAL_OPTIMIZER, USUAL_BATCH = 60, 1e-3, "adamw", 64
 USUAL_SHAPE = CurriculumShape(0.3, (StageShape(60, 0.64, 0.6), StageShape(60, 1.0, 0.4)))
 
 Preset = Callable[[int, int], Curriculum]

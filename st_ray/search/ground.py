@@ -91,7 +91,7 @@ class Field:
             whitenings=whitenings,
             most_stages=spec.stages,
             rate=train.peak_rate,
-            batch_size=train.batch_size,
+            batch_size=train.batch,
             whitening=self.control.whitening,
             epochs=self.base.full_epochs,
             axis=self.control.axis,
@@ -148,7 +148,7 @@ def control_schedule(named: Curriculum, base: RunSpec, bands: int) -> Schedule:
         patch_size=base.patch_size,
         full_epochs=base.full_epochs,
         beta=base.beta,
-        batch_size=base.train.batch_size,
+        batch_size=base.train.batch,
     )
     legs = [
         Leg(
@@ -240,7 +240,7 @@ def measure_paces(
     goes, can only make a step slower, and would make one size look dear beside another.
     """
     facts = {(k, side): {"kind": "pace", "components": k, "patch_size": side} for k, side in sizes}
-    settings = job.fingerprint, job.train.batch_size, device
+    settings = job.fingerprint, job.train.batch, device
     keys = {size: key_of([row, *settings]) for size, row in facts.items()}
     missing = [size for size in facts if ledger.get(keys[size]) is None]
     spent: dict[tuple[int, int], list[float]] = {size: [] for size in missing}
@@ -251,7 +251,7 @@ def measure_paces(
                 components=k,
                 patch_size=side,
                 classes=job.classes,
-                batch_size=job.train.batch_size,
+                batch_size=job.train.batch,
                 optimizer=job.optimizer,
                 device=device,
             )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
-from st_ray import StRayError
+from st_ray import RunSpec, StRayError, TrainSpec
 from st_ray.bench.arms import ARMS, Ground, budget, find_arms, predicted_seconds
+from st_ray.bench.cells import BenchSpec, Place, run_spec
+from st_ray.learn.backbones import backbones
 from st_ray.learn.curriculum import plan
-from st_ray.learn.presets import USUAL_SHAPE
+from st_ray.learn.presets import USUAL_BATCH, USUAL_SHAPE
 
 
 def ground(**changes) -> Ground:
@@ -69,6 +71,16 @@ def test_growing_arms_grow_one_axis_each() -> None:
     depths = [stage.components for stage in stages("k_growth", ground())]
     assert depths == sorted(set(depths))
     assert {stage.patch_size for stage in stages("k_growth", ground())} == {11}
+
+
+@pytest.mark.parametrize("asked", [None, 16])
+def test_plain_arms_take_the_usual_batch_and_others_the_backbones(asked: int | None) -> None:
+    bench = BenchSpec(base=RunSpec(train=TrainSpec(batch_size=asked)))
+    place = Place(scene="indian_pines", split="random", backbone="spectralformer", seed=0)
+    own = backbones()["spectralformer"].batch_size
+    for name, expected in (("full", USUAL_BATCH), ("k30_time", own), ("default", own)):
+        run = run_spec(bench, place, name, ARMS[name].fit(ground()), 1e-3)
+        assert run.train.batch_size == (asked or expected)
 
 
 def test_full_is_always_there_and_first() -> None:

@@ -22,6 +22,7 @@ from torch import nn
 
 from st_ray.errors import SpecError, TrainingError, unknown_name
 from st_ray.learn.presets import (
+    USUAL_BATCH,
     USUAL_EPOCHS,
     USUAL_OPTIMIZER,
     USUAL_RATE,
@@ -49,6 +50,7 @@ class BackboneEntry:
             reaches its plateau on Indian Pines (`st-ray bench training` finds it).
         learning_rate: Default peak of the schedule.
         optimizer: Default, by name.
+        batch_size: Default global batch, samples.
         shape: Of the curriculum "default".
         growth: One sentence: what a hand-over to more components or a larger patch keeps.
         exact_every: With the default options, the evaluation logits stay exactly as they were
@@ -64,6 +66,7 @@ class BackboneEntry:
     full_epochs: int
     learning_rate: float
     optimizer: str
+    batch_size: int
     shape: CurriculumShape
     growth: str
     exact_every: int | None
@@ -96,6 +99,7 @@ def register_backbone(
     full_epochs: int = USUAL_EPOCHS,
     learning_rate: float = USUAL_RATE,
     optimizer: str = USUAL_OPTIMIZER,
+    batch_size: int = USUAL_BATCH,
     shape: CurriculumShape = USUAL_SHAPE,
 ) -> Callable[[Factory], Factory]:
     """Decorate a factory to enter it under ``name``; see `BackboneEntry` for the fields.
@@ -115,6 +119,7 @@ def register_backbone(
             full_epochs=full_epochs,
             learning_rate=learning_rate,
             optimizer=optimizer,
+            batch_size=batch_size,
             shape=shape,
             growth=growth,
             exact_every=exact_every,

@@ -107,6 +107,7 @@ class SpectralFormer(nn.Module):
     whitening=0.0,
     full_epochs=90,
     learning_rate=3e-3,
+    batch_size=32,
     # A token holds the whole patch, so that a small one costs accuracy and saves nothing.
     shape=CurriculumShape(0.3, (StageShape(30, 1.0, 1.0),)),
     growth=(
