@@ -28,8 +28,9 @@ Precision = Literal["fast", "exact"]
 TYPES = {"fast": np.float32, "exact": np.float64}
 # What is centred and multiplied at once: little enough for a processor's cache.
 _BLOCK_BYTES = 2 << 20
-# Every so many of a block's pixels are averaged to centre them all.
-_STRIDE = 32
+# Every so many of a block's pixels are averaged to centre them all: no divisor of a tile's width,
+# which would look at a few columns only, and perhaps at a margin that holds no data.
+_STRIDE = 37
 # Blocks whose shifts are held before they are made good.
 _HELD = 1024
 
@@ -206,11 +207,14 @@ class _Sums:
 
 
 def _rough_mean(block_nB: NDArray[np.number], chosen_n: NDArray[np.bool_] | None) -> Float:
-    """What a few of the pixels that count average to, or zeros if none of those is finite."""
+    """What a few of the pixels that count average to; all of them, if none of those is finite."""
     rows_n = np.arange(len(block_nB)) if chosen_n is None else np.flatnonzero(chosen_n)
-    few_fB = np.asarray(block_nB[rows_n[::_STRIDE]], dtype=np.float64)
-    few_fB = few_fB[np.isfinite(few_fB).all(axis=1)]
-    return few_fB.mean(axis=0) if len(few_fB) else np.zeros(block_nB.shape[1])
+    for some_n in (rows_n[::_STRIDE], rows_n):
+        few_fB = np.asarray(block_nB[some_n], dtype=np.float64)
+        few_fB = few_fB[np.isfinite(few_fB).all(axis=1)]
+        if len(few_fB):
+            return np.asarray(few_fB.mean(axis=0))
+    return np.zeros(block_nB.shape[1])
 
 
 def _left_out(centred_nB: NDArray[Any], left_out_n: NDArray[np.bool_] | None) -> NDArray[np.bool_]:

@@ -52,6 +52,26 @@ def test_pixels_with_nan_are_left_out() -> None:
     assert_same(measure(holed), measure(pixels))
 
 
+@pytest.mark.parametrize("empty", [slice(0, 33), slice(1, 64)])
+@pytest.mark.parametrize(("precision", "tolerance"), [("exact", 1e-11), ("fast", 1e-5)])
+def test_a_margin_without_data_costs_no_precision(empty, precision, tolerance) -> None:
+    """Of a tile of 64 columns, which pixels come every so often are in a few columns only."""
+    tile = spectra(64 * 64).reshape(64, 64, 7) + 1e4
+    tile[:, empty] = np.nan
+    pixels = tile.reshape(-1, 7)
+    expected = np.cov(pixels[np.isfinite(pixels[:, 0])].T)
+    moments = measure(pixels, precision=precision)
+    found = moments.scatter_BB / (moments.count - 1)
+    scale = np.sqrt(np.outer(np.diag(expected), np.diag(expected)))
+    assert (np.abs(found - expected) / scale).max() < tolerance
+
+
+def test_the_only_pixel_with_data_is_found() -> None:
+    pixels = np.full((100, 3), np.nan)
+    pixels[50] = 2500.0
+    assert measure(pixels, precision="fast").mean_B.tolist() == [2500.0] * 3
+
+
 def test_a_large_mean_costs_no_precision() -> None:
     centred = spectra().astype(np.float64)
     far = centred + 1e7
