@@ -31,7 +31,7 @@ def global_batch_norm(norm: _BatchNorm, peers: Peers) -> nn.Module:
 class GlobalBatchNorm(_BatchNorm):
     """BatchNorm over the global batch on any backend; torch's SyncBatchNorm is for GPUs only.
 
-    Two small exchanges a training step, and about half as much again of a plain layer's work.
+    Two small exchanges a training step, and some more work than a plain layer's.
 
     Attributes:
         peers: The workers that share the batch.
@@ -66,16 +66,13 @@ class GlobalBatchNorm(_BatchNorm):
         self.running_var.lerp_(var_C * (count / (count - 1)), rate)
 
 
-_TINY = 1e-30  # added to a variance, so that even 0 has an inverse root
-
-
 class _GlobalNormalisation(torch.autograd.Function):
     """(x - mean) / sqrt(var + eps) * weight + bias over the global batch, and its gradient.
 
     Means and variances of the workers are merged exactly (Chan et al. 1983, as the spectral
-    moments are); the gradient is that of Ioffe & Szegedy 2015, section 3, with global sums. All
-    passes over x are torch's own kernels for a single process: for training, which gives this
-    worker's statistics, and for evaluation, which takes any.
+    moments are); the gradient is that of Ioffe & Szegedy 2015, section 3, with global sums. The
+    passes over x are torch's own kernels for a single process: for statistics alone, and for
+    evaluation, which takes any.
     """
 
     @staticmethod
@@ -83,9 +80,9 @@ class _GlobalNormalisation(torch.autograd.Function):
         ctx: Any, x: Tensor, weight_C: Tensor, bias_C: Tensor, eps: float, peers: Peers
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         channels = x.shape[1]
-        _, mean_C, scale_C = torch.native_batch_norm(x, None, None, None, None, True, 0.0, _TINY)
+        mean_C, var_C = torch.ops.aten.batch_norm_update_stats(x, None, None, 0.0)
         count = x.new_full((1,), x.numel() / channels)
-        mine = torch.cat([mean_C, scale_C.pow(-2) * count, count])
+        mine = torch.cat([mean_C, var_C * count, count])
         all_WX = peers.collect(mine)
         means_WC, scatter_WC, counts_W1 = all_WX.split([channels, channels, 1], 1)
         total = counts_W1.sum()
@@ -101,15 +98,18 @@ class _GlobalNormalisation(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:
         x, weight_C, mean_C, var_C, total = ctx.saved_tensors
-        direct, along_C, sum_C = torch.ops.aten.native_batch_norm_backward(
-            grads[0], x, weight_C, mean_C, var_C, None, None, False, ctx.eps, [True, True, True]
+        _, along_C, sum_C = torch.ops.aten.native_batch_norm_backward(
+            grads[0], x, weight_C, mean_C, var_C, None, None, False, ctx.eps, [False, True, True]
         )
         mean_grad_C, mean_along_C = (ctx.peers.add(torch.cat([sum_C, along_C])) / total).chunk(2)
         scale_C = (var_C + ctx.eps).rsqrt()
         slope_C = weight_C * scale_C.square() * mean_along_C
         offset_C = weight_C * scale_C * mean_grad_C - slope_C * mean_C
-        shape = [1, -1] + [1] * (x.ndim - 2)
-        through = direct.sub_(offset_C.view(shape)).addcmul_(x, slope_C.view(shape), value=-1.0)
+        zero_C, one_C = torch.zeros_like(mean_C), torch.ones_like(mean_C)
+        through, *_ = torch.native_batch_norm(
+            x, -slope_C, -offset_C, zero_C, one_C, False, 0.0, 0.0
+        )
+        through.addcmul_(grads[0], (weight_C * scale_C).view([1, -1] + [1] * (x.ndim - 2)))
         return through, along_C, sum_C, None, None
 
 
