@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 
 from st_ray.bench.children import watch_run
@@ -83,6 +84,7 @@ def bench_scale(
             row = {
                 "pixels": side * side,
                 "gigabytes": _size(side, bands),
+                "labelled": int(np.count_nonzero(np.load(labels, mmap_mode="r"))),
                 **_measure(spec, side * side),
                 "forecast": expected,
             }

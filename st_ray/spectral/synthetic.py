@@ -116,7 +116,8 @@ def make_rows(spec: SyntheticSpec, rows: range) -> tuple[NDArray[np.int16], NDAr
     for position, row in enumerate(rows):
         rng = np.random.default_rng([spec.seed, 2, row])
         cube_hwB[position] += noise_B * rng.standard_normal(cube_hwB.shape[1:], np.float32)
-    stored_hwB = np.rint(cube_hwB * _REFLECTANCE).astype(np.int16)
+    most = np.iinfo(np.int16).max
+    stored_hwB = np.rint(cube_hwB * _REFLECTANCE).clip(NODATA + 1, most).astype(np.int16)
     labels_hw = 1 + fields_hwC.argmax(axis=2).astype(np.uint8)
     survey_hw = _field(spec, rows, spec.region, spec.classes + 1)
     labels_hw[survey_hw < _survey_limit(spec)] = 0
