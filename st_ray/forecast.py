@@ -16,6 +16,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -31,7 +32,8 @@ from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles, read_m
 _GB = 1e9
 _SIDE = 256  # of the scene that rates are measured on, at most
 _VALUES = 20_000_000  # of that scene, at most
-_LABEL_BYTES = 4 + 1 + 4  # the driver's label raster, split and map, a pixel
+_LABEL_BYTES = 8  # the driver's label raster and split, and what drawing it takes, a pixel
+_MAP_BYTES = 4  # its map, a pixel
 _TILE_BYTES = 400  # the driver's plan of a tile
 _TILES_PER_PART = 16  # whose moments travel as one
 _FEW = 8  # samples of a batch: fewer for a worker is mostly overhead
@@ -134,8 +136,10 @@ class Forecast:
         stack: Bytes of all projected tiles.
         node_memory: Bytes that a node needs for tiles, by placement.
         node_store: Bytes of a node's object store, by placement.
+        placement: The one that `cluster.placement=auto` takes.
         network: Bytes that cross between nodes, by phase.
-        breaks: What does not fit, in words; the tightest first, and batches last.
+        breaks: What does not fit, in words; the tightest first, and batches last. Tiles that do
+            not fit in every object store are no reason, for they are shared out.
         closest: What comes closest to its limit, or exceeds it most, in words.
     """
 
@@ -144,6 +148,7 @@ class Forecast:
     stack: float
     node_memory: dict[str, float]
     node_store: dict[str, float]
+    placement: Literal["replicate", "shard"]
     network: dict[str, float]
     breaks: tuple[str, ...]
     closest: str
@@ -152,7 +157,8 @@ class Forecast:
 def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     """Put rates and amounts together.
 
-    Survey, moments and map each read their pixels once; the slower of disk and cores counts.
+    Survey, moments, ingest and map each read their pixels once; the slower of disk and cores
+    counts.
     """
     cores = machines.nodes * machines.cores
     a_read = 0.0  # of a pixel, seconds
@@ -163,7 +169,8 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     stack = work.tiles * edge**2 * rank * 4.0
     workers = max(1, machines.workers)
     trainers = workers * machines.faster
-    mappers = trainers if machines.faster > 1.0 else float(cores)
+    on_gpus = machines.faster > 1.0
+    mappers, readers = (trainers, workers) if on_gpus else (float(cores), cores)
     steps = sum(stage.epochs * work.samples / stage.batch_size for stage in work.stages)
     training = scoring = 0.0
     for stage, train, score in zip(work.stages, rates.train, rates.score, strict=True):
@@ -177,11 +184,11 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     seconds = {
         "survey": work.pixels * max(rates.survey / cores, a_read),
         "moments": work.measured * max(rates.moments / cores, a_read),
-        "ingest": work.tiles * edge**2 * rates.project / cores,
+        "ingest": work.tiles * edge**2 * max(rates.project / cores, a_read),
         "training": training,
         "collectives": collectives + between / (machines.network * machines.nodes),
         "scoring": scoring + testing / trainers,
-        "map": work.mapped * max(a_pixel / mappers, a_read),
+        "map": work.mapped * max(a_pixel / mappers + rates.project / readers, a_read),
     }
     parts = max(work.measured / (_TILES_PER_PART * work.side**2), 2.0 * cores)
     network = {
@@ -191,13 +198,21 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     }
     node_memory = {"replicate": stack, "shard": stack / machines.nodes}
     node_store = {"replicate": stack, "shard": 0.0}
-    driver = work.pixels * (_LABEL_BYTES + _TILE_BYTES / work.side**2)
-    limits = (
-        ("the driver's label rasters and plan of tiles", driver, machines.memory),
-        ("these beside the tiles that it replicates", driver + stack, machines.memory),
-        ("replicated tiles in a node's object store", stack, 0.3 * machines.store),
-        ("a node's shard of the tiles, in memory", stack / machines.nodes, 0.25 * machines.memory),
-    )
+    driver = work.pixels * (_LABEL_BYTES + _TILE_BYTES / work.side**2) + work.mapped * _MAP_BYTES
+    limits = [("the driver's label rasters and plan of tiles", driver, machines.memory)]
+    placement: Literal["replicate", "shard"] = "replicate"
+    if stack <= 0.3 * machines.store:
+        limits += [
+            (
+                "these beside the tiles, its own and the store's",
+                driver + 2 * stack,
+                machines.memory,
+            ),
+            ("replicated tiles in a node's object store", stack, 0.3 * machines.store),
+        ]
+    else:
+        placement, own = "shard", stack / machines.nodes
+        limits += [("a node's shard of the tiles, in memory", own, 0.25 * machines.memory)]
     tight = sorted(limits, key=lambda limit: limit[1] / limit[2], reverse=True)
     breaks = tuple(_told(*limit) for limit in tight if limit[1] > limit[2])
     share = min(stage.batch_size for stage in work.stages) / workers
@@ -211,6 +226,7 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
         stack=stack,
         node_memory=node_memory,
         node_store=node_store,
+        placement=placement,
         network=network,
         breaks=breaks,
         closest=_told(*tight[0]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +21,7 @@ from st_ray.learn.curriculum import plan as plan_stages
 from st_ray.learn.pace import time_pixel, time_sample
 from st_ray.learn.presets import find_curriculum
 from st_ray.recipe import Recipe, default_shape, fill_in, settle_recipe
-from st_ray.spectral.scene import open_scene
+from st_ray.spectral.scene import Scene, open_scene
 from st_ray.spectral.tiles import plan_tiles
 from st_ray.steps import labelled_tiles
 
@@ -89,15 +89,24 @@ def count_scene(
             classes=10 if classes is None else classes,
             labelled=few if labelled is None else labelled,
         )
-    scene = open_scene(spec.scene, spec.tiles.side)
+    own = amounts_of(open_scene(spec.scene, spec.tiles.side), spec)
+    given = {"pixels": pixels, "bands": bands, "classes": classes, "labelled": labelled}
+    told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if not told.keys().isdisjoint(("pixels", "labelled")):
+        told["tiles"] = None  # the scene's say nothing
+    return replace(own, **told)
+
+
+def amounts_of(scene: Scene, spec: RunSpec) -> Amounts:
+    """What an opened scene has."""
     tiles = plan_tiles(scene.labels.shape, spec.tiles, scene.cube.extents)
-    own = pixels is None and labelled is None  # else its tiles say nothing
     return Amounts(
-        pixels=sum(extent.pixels for extent in scene.cube.extents) if pixels is None else pixels,
-        bands=scene.cube.shape[2] if bands is None else bands,
-        classes=len(scene.classes) if classes is None else classes,
-        labelled=float(np.count_nonzero(scene.labels)) if labelled is None else labelled,
-        tiles=float(len(labelled_tiles(tiles, scene.labels))) if own else None,
+        pixels=sum(extent.pixels for extent in scene.cube.extents),
+        bands=scene.cube.shape[2],
+        classes=len(scene.classes),
+        labelled=float(np.count_nonzero(scene.labels)),
+        tiles=float(len(labelled_tiles(tiles, scene.labels))),
+        value_bytes=scene.cube.dtype.itemsize,
     )
 
 

@@ -45,13 +45,13 @@ def test_seconds_are_amounts_times_rates() -> None:
     assert seconds["training"] == pytest.approx(64.0)
     assert seconds["collectives"] == 0.0
     assert seconds["scoring"] == pytest.approx((10 * 640 + 10_000) * 3e-4)
-    assert seconds["map"] == pytest.approx(1e8 * 3e-4 / 2)
+    assert seconds["map"] == pytest.approx(1e8 * (3e-4 + 1e-7) / 2)
 
 
 def test_whole_tiles_are_scored_at_the_rate_of_a_pixel() -> None:
     dense = replace(RATES, pixel=1e-6)
     seconds = forecast(WORK, MACHINES, dense).seconds
-    assert seconds["map"] == pytest.approx(1e8 * 1e-6 / 2)
+    assert seconds["map"] == pytest.approx(1e8 * (1e-6 + 1e-7) / 2)
     assert seconds["scoring"] == pytest.approx(10 * 640 * 3e-4 + 10_000 * 3e-4)  # few of a tile
     many = forecast(replace(WORK, tested=1e6), MACHINES, dense).seconds
     assert many["scoring"] == pytest.approx(10 * 640 * 3e-4 + 1000 * 64**2 * 1e-6)
@@ -76,13 +76,14 @@ def test_a_slow_disk_is_what_counts() -> None:
     slow = forecast(WORK, replace(MACHINES, disk=1e9), RATES).seconds
     assert slow["survey"] == pytest.approx(40.0)
     assert slow["moments"] == pytest.approx(4.0)
+    assert slow["ingest"] == pytest.approx(1000 * 74**2 * 400 / 1e9)
 
 
 def test_workers_share_the_training_and_exchange_gradients() -> None:
     many = replace(MACHINES, nodes=4, workers=8, faster=2.0)
     told = forecast(WORK, many, RATES)
     assert told.seconds["training"] == pytest.approx(4.0)
-    assert told.seconds["map"] == pytest.approx(1e8 * 3e-4 / 16)
+    assert told.seconds["map"] == pytest.approx(1e8 * (3e-4 / 16 + 1e-7 / 8))
     assert told.network["gradients"] == pytest.approx(2 * 4e6 * 1000 * 7)
     assert told.network["tiles, replicated"] == pytest.approx(3 * told.stack)
     assert told.node_memory["shard"] == pytest.approx(told.stack / 4)
@@ -92,15 +93,20 @@ def test_what_breaks_first_is_told_first() -> None:
     fits = forecast(WORK, MACHINES, RATES)
     assert fits.breaks == ()
     assert fits.closest.endswith(" GB at hand")
-    huge = replace(WORK, pixels=1e10, tiles=20_000)
-    breaks = forecast(huge, MACHINES, RATES).breaks
-    assert [line.split(":")[0] for line in breaks] == [
-        "replicated tiles in a node's object store",
-        "these beside the tiles that it replicates",
+    assert fits.placement == "replicate"
+    many = forecast(replace(WORK, tiles=4000), MACHINES, RATES)
+    assert (many.placement, many.breaks) == ("shard", ())  # too many for the object store
+    huge = forecast(replace(WORK, pixels=1e10, tiles=20_000), MACHINES, RATES)
+    assert [line.split(":")[0] for line in huge.breaks] == [
         "a node's shard of the tiles, in memory",
         "the driver's label rasters and plan of tiles",
     ]
-    assert forecast(huge, MACHINES, RATES).closest == breaks[0]
+    assert huge.closest == huge.breaks[0]
+
+
+def test_the_map_is_held_only_where_one_is_drawn() -> None:
+    none = forecast(replace(WORK, mapped=0.0), MACHINES, RATES)
+    assert forecast(WORK, MACHINES, RATES).driver_memory - none.driver_memory == 4 * WORK.mapped
 
 
 def test_rates_are_measured_in_seconds_a_unit() -> None:

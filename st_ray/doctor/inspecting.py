@@ -24,7 +24,7 @@ from st_ray.doctor.opening import open_any
 from st_ray.doctor.orientation import explained
 from st_ray.errors import SceneError, StRayError
 from st_ray.learn.presets import find_curriculum
-from st_ray.planning import Amounts, machines_like, plan_run
+from st_ray.planning import amounts_of, machines_like, plan_run
 from st_ray.recipe import default_shape
 from st_ray.report.pictures import false_colour, thinning
 from st_ray.spectral.bands import BandVerdict, apply_verdict, judge_bands
@@ -32,8 +32,6 @@ from st_ray.spectral.parts import footprint_overlap, leakage
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.sheet import lay_sheet
 from st_ray.spectral.split import settle_kind, split_labels
-from st_ray.spectral.tiles import plan_tiles
-from st_ray.steps import labelled_tiles
 
 FORMAT = 1
 _LONG = 400  # characters of an error, which may list every class
@@ -235,19 +233,7 @@ def _split(scene: Scene, spec: RunSpec, kind: str, patch_size: int) -> Table:
 
 def _forecast(scene: Scene, spec: RunSpec, findings: list[Finding]) -> Table:
     """As `st-ray plan` would tell for this scene and this machine, on one worker."""
-    tiles = plan_tiles(scene.labels.shape, spec.tiles, scene.cube.extents)
-    told = plan_run(
-        spec,
-        Amounts(
-            pixels=float(scene.labels.size),
-            bands=scene.cube.shape[2],
-            classes=len(scene.classes),
-            labelled=float(np.count_nonzero(scene.labels)),
-            tiles=float(len(labelled_tiles(tiles, scene.labels))),
-            value_bytes=scene.cube.dtype.itemsize,
-        ),
-        machines_like(),
-    )
+    told = plan_run(spec, amounts_of(scene, spec), machines_like())
     for line in told["forecast"]["breaks"]:
         findings.append(
             Finding(severity="warning", what=line, remedy="ask st-ray plan for other machines")
