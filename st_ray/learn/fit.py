@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from st_ray.errors import TrainingError
+from st_ray.errors import SpecError, TrainingError
 from st_ray.learn.checkpoint import (
     EpochRow,
     Position,
@@ -148,13 +148,31 @@ class Held:
 
     @classmethod
     def of(cls, stack: TileStack, job: Job, peers: Peers, device: torch.device) -> Held:
-        """A stack on its device, and its place among those of the other workers."""
+        """A stack on its device, and its place among those of the other workers.
+
+        Raises:
+            SpecError: A GPU has no room for it.
+        """
+        _check_room(stack.values_REK.nbytes, device)
         values = stack_tensor(stack, device)
         on_disk = stack.mapping is not None and device.type == "cpu"
         if job.shards is None:
             return cls(values, Replicated(peers), on_disk=on_disk)
         bounds = tuple(cut * values.shape[1] for cut in job.shards)
         return cls(values, Sharded(peers, bounds), bounds[peers.rank], on_disk)
+
+
+def _check_room(size: int, device: torch.device) -> None:
+    """See that a GPU has room for so many bytes."""
+    if device.type != "cuda":
+        return
+    free, _ = torch.cuda.mem_get_info(device)
+    if size > free:
+        raise SpecError(
+            f"the projected tiles take {size / 1e9:.3g} GB, of which the GPU has {free / 1e9:.3g} "
+            "free; use more workers with --set cluster.placement=shard, fewer components, or "
+            "--device cpu"
+        )
 
 
 def stage_source(
