@@ -90,8 +90,13 @@ class Engine(Protocol):
         """
 
 
-# A block's results are held at once, so blocks of many tiles would cost memory.
-TILES_PER_BLOCK = 16
+# A block's results are held at once, so blocks of many or large tiles would cost memory.
+_TILES_PER_BLOCK, _PIXELS_PER_BLOCK = 16, 16 * 64**2
+
+
+def tiles_per_block(side: int) -> int:
+    """How many tiles with a core of this side, in pixels, are worked on at once."""
+    return max(1, min(_TILES_PER_BLOCK, _PIXELS_PER_BLOCK // side**2))
 
 
 class LocalEngine:
@@ -121,9 +126,10 @@ class LocalEngine:
     ) -> Iterator[Arrays]:
         """See `Engine.map_tiles`."""
         del merge  # this process's own; the caller merges one by one
-        for start in range(0, len(tiles), TILES_PER_BLOCK):
-            block = tiles[start : start + TILES_PER_BLOCK]
-            yield work(block, [crop_or_nothing(raster_HW, tile, side) for tile in block])
+        each = tiles_per_block(side)
+        for start in range(0, len(tiles), each):
+            block = tiles[start : start + each]
+            yield work(block, [_crop_or_nothing(raster_HW, tile, side) for tile in block])
 
     def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
         """See `Engine.stream_tiles`."""
@@ -189,7 +195,7 @@ def _own_gpus() -> int:
     return torch.cuda.device_count() if torch.cuda.is_available() else 0
 
 
-def crop_or_nothing(
+def _crop_or_nothing(
     raster_HW: NDArray[np.generic] | None, tile: Tile, side: int
 ) -> NDArray[np.generic]:
     """The raster under a tile; an empty array where there is none."""

@@ -16,15 +16,19 @@ from numpy.typing import NDArray
 
 from st_ray.cluster.room import choose_workers, look_around
 from st_ray.cluster.session import Session, root_cause
-from st_ray.cluster.tasks import as_data, merge_rows, pack, require_good, run_block, unpack
+from st_ray.cluster.tasks import (
+    TileRows,
+    as_data,
+    merge_rows,
+    pack,
+    require_good,
+    run_block,
+    tiles_of,
+    unpack,
+)
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
-from st_ray.engine import (
-    TILES_PER_BLOCK,
-    choose_device,
-    crop_or_nothing,
-    settle_process,
-)
+from st_ray.engine import choose_device, settle_process, tiles_per_block
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Listen
 from st_ray.learn.job import Job
@@ -72,12 +76,11 @@ class RayEngine:
         merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.map_tiles`; rows are merged in a tree of Ray tasks."""
-        rows = [
-            {"tile": position, "raster": crop_or_nothing(raster_HW, tile, side)}
-            for position, tile in enumerate(tiles)
-        ]
-        blocks = max(-(-len(tiles) // TILES_PER_BLOCK), min(len(tiles), 2 * look_around().cpus))
-        measure: Any = partial(run_block, work=work, tiles=tuple(tiles), merged=bool(merge))
+        each = tiles_per_block(side)
+        blocks = max(-(-len(tiles) // each), min(len(tiles), 2 * look_around().cpus))
+        kind = None if raster_HW is None else raster_HW.dtype.str
+        measure: Any = partial(run_block, work=work, side=side, kind=kind, merged=bool(merge))
+        rows: Any = TileRows(tiles, side, raster_HW)
         dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             measure, batch_size=None
         )
@@ -148,11 +151,7 @@ class _Streamer:
     def __call__(self, batch: Arrays) -> dict[str, NDArray[Any]]:
         """What it makes of a few tiles; bad input comes back as data."""
         try:
-            numbers = [
-                dict(zip(batch, row, strict=True)) for row in zip(*batch.values(), strict=True)
-            ]
-            tiles = [Tile(**{name: int(value) for name, value in row.items()}) for row in numbers]
-            results = list(self._stream(tiles))
+            results = list(self._stream(tiles_of(batch)))
         except StRayError as error:
             results = [as_data(error)]
         return pack(results)

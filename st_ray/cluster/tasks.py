@@ -8,29 +8,76 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Mapping, Sequence
-from typing import Any
+from dataclasses import asdict, fields
+from typing import Any, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from st_ray import errors
 from st_ray.errors import StRayError
-from st_ray.spectral.tiles import Tile
+from st_ray.spectral.tiles import Tile, crop
 from st_ray.spectral.work import Arrays, Merge, TileWork
 
 
+class TileRows(Sequence[dict[str, Any]]):
+    """Tiles as rows of a table, each with its crop of a raster, which is made when it is asked for.
+
+    A crop goes as bytes, of which there are none where it is zero throughout: of a large scene
+    few tiles hold a label.
+    """
+
+    def __init__(
+        self, tiles: Sequence[Tile], side: int, raster_HW: NDArray[np.generic] | None
+    ) -> None:
+        self._tiles, self._side, self._raster_HW = tiles, side, raster_HW
+
+    def __len__(self) -> int:
+        return len(self._tiles)
+
+    @overload
+    def __getitem__(self, index: int) -> dict[str, Any]: ...
+    @overload
+    def __getitem__(self, index: slice) -> TileRows: ...
+    def __getitem__(self, index: int | slice) -> dict[str, Any] | TileRows:
+        """A row, or some."""
+        if isinstance(index, slice):
+            return TileRows(self._tiles[index], self._side, self._raster_HW)
+        tile, raw = self._tiles[index], b""
+        if self._raster_HW is not None and self._raster_HW[tile.rows, tile.cols].any():
+            raw = crop(self._raster_HW, tile, self._side).tobytes()
+        return {**asdict(tile), "raster": raw}
+
+
+def tiles_of(batch: Arrays) -> list[Tile]:
+    """The tiles of some rows."""
+    names = [field.name for field in fields(Tile)]
+    rows = zip(*(batch[name].tolist() for name in names), strict=True)
+    return [Tile(**dict(zip(names, row, strict=True))) for row in rows]
+
+
 def run_block(
-    batch: Arrays, work: TileWork, tiles: tuple[Tile, ...], merged: bool
+    batch: Arrays, work: TileWork, side: int, kind: str | None, merged: bool
 ) -> dict[str, NDArray[Any]]:
     """One block of tiles in a Ray task; bad input comes back as data, which keeps it whole.
 
     What will be merged comes as one column of bytes: an error and a result then lie in one table.
     """
     try:
-        results = work([tiles[int(position)] for position in batch["tile"]], list(batch["raster"]))
+        results = work(tiles_of(batch), _rasters(batch, side, kind))
     except StRayError as error:
         results = as_data(error)
     return pack([results]) if merged else dict(results)
+
+
+def _rasters(batch: Arrays, side: int, kind: str | None) -> list[NDArray[np.generic]]:
+    """The crops of some rows, of a raster of this type; as `LocalEngine` gives them."""
+    if kind is None:
+        return [np.empty(0)] * len(batch["raster"])
+    nothing = np.zeros((side, side), kind)
+    return [
+        np.frombuffer(raw, kind).reshape(side, side) if raw else nothing for raw in batch["raster"]
+    ]
 
 
 def merge_rows(batch: dict[str, NDArray[Any]], merge: Merge) -> dict[str, NDArray[Any]]:

@@ -39,7 +39,7 @@ def alone(spec: RunSpec, tmp_path_factory) -> Report:
 
 
 def test_moments_reduced_over_ray_equal_those_of_one_process(spec, monkeypatch) -> None:
-    monkeypatch.setattr("st_ray.cluster.engine.TILES_PER_BLOCK", 2)
+    monkeypatch.setattr("st_ray.cluster.engine.tiles_per_block", lambda side: 2)
     scene = open_scene(spec.scene)
     tiles = plan_tiles(scene.labels.shape, TileSpec(side=1))
     assert len(tiles) > 2 * 16 * 16  # more blocks than one level of merging brings to the driver
