@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from st_ray.config import RunSpec
-from st_ray.engine import Engine
+from st_ray.engine import Engine, free_memory
 from st_ray.errors import SceneError, SpecError
 from st_ray.learn.job import Job
 from st_ray.learn.loop import epoch_order
@@ -51,11 +51,14 @@ def ingest(
     return replace(job, shards=shards, fingerprint=print_of), plan
 
 
-def kept_patches(job: Job, expected: Mapping[str, Any], spec: RunSpec) -> tuple[Job, TileStack]:
+def kept_patches(
+    engine: Engine, job: Job, expected: Mapping[str, Any], spec: RunSpec
+) -> tuple[Job, TileStack]:
     """The patches of `spec.patches` in place of tiles, and the job that trains on them.
 
     Raises:
         SceneError: They were made of something else.
+        SpecError: They do not fit into memory.
     """
     folder = str(spec.patches)
     card = read_card(folder)
@@ -65,12 +68,17 @@ def kept_patches(job: Job, expected: Mapping[str, Any], spec: RunSpec) -> tuple[
             f"{folder} was written with another {', '.join(other)}; write it anew with "
             "st-ray prepare, or leave patches out of the settings"
         )
-    stack, samples = read_patches(
-        folder,
-        card,
-        components=max(stage.components for stage in job.stages),
-        patch_size=max(stage.patch_size for stage in job.stages),
-    )
+    components = max(stage.components for stage in job.stages)
+    patch_size = max(stage.patch_size for stage in job.stages)
+    need = 4.0 * card.rows * components * patch_size**2
+    room = engine.memory if engine.workers else free_memory()
+    if need > room:
+        raise SpecError(
+            f"{folder} holds {card.rows} patches, which take {need / 1e9:.3g} GB as {components} "
+            f"components of {patch_size}x{patch_size}, where {room / 1e9:.3g} GB are free; use "
+            "fewer components, smaller patches, or no kept patches: tiles take far less"
+        )
+    stack, samples = read_patches(folder, card, components=components, patch_size=patch_size)
     nothing = Samples(centres_N2=np.empty((0, 2), np.int64), targets_N=np.empty(0, np.int64))
     job = replace(
         job,
@@ -87,7 +95,8 @@ def project_tiles(engine: Engine, plan: StackPlan) -> TileStack:
     place = {tile.index: position for position, tile in enumerate(plan.tiles)}
     rank, edge = plan.basis.rank, plan.edge
     values = np.empty((len(plan.tiles), edge, edge, rank), dtype=np.float32)
-    for part in engine.map_tiles(ProjectTiles(plan), plan.tiles, plan.side):
+    work = ProjectTiles(replace(plan, tiles=()))  # each task is told of its own
+    for part in engine.map_tiles(work, plan.tiles, plan.side):
         for index, values_EEK in zip(part["index"], part["values"], strict=True):
             values[place[int(index)]] = values_EEK
     return TileStack(values_REK=values.reshape(-1, edge, rank), halo=plan.halo)

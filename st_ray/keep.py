@@ -60,7 +60,8 @@ def keep_patches(
                 made_of=made_of(known, spec),
             )
             scene = known.scene
-            work = ExportTiles(plan, scene.labels, scene.classes, card, folder)
+            alone = replace(plan, tiles=())  # each task is told of its own
+            work = ExportTiles(alone, scene.labels, scene.classes, card, folder)
             with run.clock("ingest"):
                 clear_patches(folder)
                 parts = engine.map_tiles(work, plan.tiles, plan.side, known.split.parts)

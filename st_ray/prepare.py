@@ -239,5 +239,5 @@ def prepare(run: Run, recipe: Recipe, engine: Engine, folder: RunFolder, scene: 
         if spec.patches is None:
             job, data = ingest(engine, plan, job, spec)
         else:
-            job, data = kept_patches(job, made_of(known, spec), spec)
+            job, data = kept_patches(engine, job, made_of(known, spec), spec)
     return Prepared(known=known, job=job, data=data)

@@ -7,13 +7,15 @@ columns are Arrow's fixed-shape tensors (S, S, g), which any Arrow reader opens.
 Read back, each patch is a tile of one pixel with a halo: a `TileStack` like any other, only
 larger, for neighbours no longer share their surroundings.
 
-Shape letters: N pixels, S patch side, K components, g components of a column.
+Shape letters: N pixels, M some of them, S patch side, K components, g components of a column.
 """
 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import PurePosixPath
@@ -32,6 +34,9 @@ from st_ray.spectral.tiles import Tile
 from st_ray.storage import join, open_uri, read_text, telling
 
 _CARD = "patches.json"
+# Of each block of tiles, named by its first. Other files of a folder are the user's.
+_FILE, _IS_FILE = "part-{:08d}.parquet", re.compile(r"part-\d{8,}\.parquet")
+_AT_A_TIME = 4096  # patches in memory: 120 MB, if they have 60 components of 11x11 pixels
 _FORMAT = 1
 
 
@@ -74,35 +79,53 @@ class ExportTiles:
         self, tiles: Sequence[Tile], parts_Tss: Sequence[NDArray[np.generic]]
     ) -> dict[str, NDArray[np.generic]]:
         """Column "rows" (1,): how many were written."""
-        tables = [
-            self._table(tile, np.asarray(parts_ss)[: tile.height, : tile.width])
-            for tile, parts_ss in zip(tiles, parts_Tss, strict=True)
-        ]
-        table = pa.concat_tables([table for table in tables if table is not None] or [_nothing()])
-        if table.num_rows:
-            system, place = open_uri(self.folder)
-            path = str(place / f"part-{min(tile.index for tile in tiles):08d}.parquet")
-            with telling("write", self.folder):
-                pq.write_table(table, path, filesystem=system, compression="zstd")
-        return {"rows": np.array([table.num_rows])}
+        rows = 0
+        system, place = open_uri(self.folder)
+        path = str(place / _FILE.format(min(tile.index for tile in tiles)))
+        with telling("write", self.folder), ExitStack() as opened:
+            writer: pq.ParquetWriter | None = None
+            for tile, parts_ss in zip(tiles, parts_Tss, strict=True):
+                for table in self._tables(tile, np.asarray(parts_ss)[: tile.height, : tile.width]):
+                    if writer is None:
+                        writer = opened.enter_context(
+                            pq.ParquetWriter(
+                                path, table.schema, filesystem=system, compression="zstd"
+                            )
+                        )
+                    writer.write_table(table)
+                    rows += table.num_rows
+        return {"rows": np.array([rows])}
 
-    def _table(self, tile: Tile, parts_hw: NDArray[np.generic]) -> pa.Table | None:
+    def _tables(self, tile: Tile, parts_hw: NDArray[np.generic]) -> Iterator[pa.Table]:
+        """The patches of a tile, some at a time: together they may be larger than memory."""
         rows_N, cols_N = np.nonzero(parts_hw)
         if len(rows_N) == 0:
-            return None
-        plan = self.plan
-        stack = TileStack(values_REK=plan.project(tile), halo=plan.halo)
-        centres_N2 = np.stack([rows_N, cols_N], axis=1)
-        patches_NKSS = extract_patches(stack, centres_N2, self.card.patch_size)
-        ids_N = self.labels[tile.row + rows_N, tile.col + cols_N]
+            return
+        stack = TileStack(values_REK=self.plan.project(tile), halo=self.plan.halo)
+        for start in range(0, len(rows_N), _AT_A_TIME):
+            some = slice(start, start + _AT_A_TIME)
+            yield self._table(tile, stack, parts_hw, rows_N[some], cols_N[some])
+
+    def _table(
+        self,
+        tile: Tile,
+        stack: TileStack,
+        parts_hw: NDArray[np.generic],
+        rows_M: NDArray[np.int64],
+        cols_M: NDArray[np.int64],
+    ) -> pa.Table:
+        patches_MKSS = extract_patches(
+            stack, np.stack([rows_M, cols_M], axis=1), self.card.patch_size
+        )
+        ids_M = self.labels[tile.row + rows_M, tile.col + cols_M]
         columns = {
-            "row": pa.array((tile.row + rows_N).astype(np.int32)),
-            "col": pa.array((tile.col + cols_N).astype(np.int32)),
-            "part": pa.array(parts_hw[rows_N, cols_N].astype(np.uint8)),
-            "target": pa.array(np.searchsorted(self.classes, ids_N).astype(np.int16)),
+            "row": pa.array((tile.row + rows_M).astype(np.int32)),
+            "col": pa.array((tile.col + cols_M).astype(np.int32)),
+            "part": pa.array(parts_hw[rows_M, cols_M].astype(np.uint8)),
+            "target": pa.array(np.searchsorted(self.classes, ids_M).astype(np.int16)),
         }
         for first, last in self.card.groups:
-            values = np.ascontiguousarray(patches_NKSS[:, first:last].transpose(0, 2, 3, 1))
+            values = np.ascontiguousarray(patches_MKSS[:, first:last].transpose(0, 2, 3, 1))
             columns[_column(first, last)] = pa.FixedShapeTensorArray.from_numpy_ndarray(values)
         return pa.table(columns)
 
@@ -118,7 +141,7 @@ def component_groups(stages: Sequence[int]) -> tuple[tuple[int, int], ...]:
 
 
 def clear_patches(folder: str) -> None:
-    """Remove the patches of a folder.
+    """Remove the patches of a folder, and nothing else.
 
     Raises:
         OutputError: It cannot be written to.
@@ -240,4 +263,4 @@ def _nothing() -> pa.Table:
 
 def _files(system: fs.FileSystem, place: PurePosixPath) -> list[str]:
     found = system.get_file_info(fs.FileSelector(str(place)))
-    return sorted(item.path for item in found if item.path.endswith(".parquet"))
+    return sorted(item.path for item in found if _IS_FILE.fullmatch(item.base_name))
