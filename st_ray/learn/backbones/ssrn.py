@@ -92,10 +92,10 @@ class Ssrn(nn.Module):
         "doi:10.1109/TGRS.2017.2755542"
     ),
     whitening=0.5,
-    full_epochs=30,
+    full_epochs=10,
     learning_rate=1e-2,
     optimizer="muon",
-    shape=CurriculumShape(0.43, (StageShape(30, 0.45, 10), StageShape(30, 0.82, 3))),
+    shape=CurriculumShape(1.0, (StageShape(30, 0.45, 7), StageShape(30, 0.82, 3))),
     growth=(
         "exact from an even number of components; from an odd one the last pair was filled with "
         "a zero and now sees a new component; a larger patch changes no weight but the pixels "
