@@ -199,13 +199,14 @@ def fit(job: Job, stack: TileStack, *, peers: Peers, device: torch.device, liste
 
     Raises:
         TrainingError: The loss diverged.
+        SpecError: A GPU has no room for the tiles.
         OutputError: The checkpoints belong to other settings, or cannot be written.
     """
     peers.on_all(partial(bring, job))
     if Outcome.exists(job.folder, job.fingerprint):
         return
     job = replace(job, loss=to_device(job.loss, device))
-    held = Held.of(stack, job, peers, device)
+    held = peers.on_all(lambda: Held.of(stack, job, peers, device))
     position = Position(fingerprint=job.fingerprint)
     learner: _Learner | None = None
     found = latest_checkpoint(job.folder, job.fingerprint)

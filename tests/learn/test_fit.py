@@ -14,12 +14,13 @@ from torch import nn
 from st_ray.errors import OutputError, SpecError, TrainingError
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.checkpoint import latest_checkpoint
+from st_ray.learn.fit import Held
 from st_ray.learn.job import TrainSpec
 from st_ray.learn.loop import epoch_order, schedule, seed_everything
 from st_ray.learn.outcome import Outcome
 from st_ray.learn.peers import Peers
 from st_ray.learn.placement import Replicated
-from st_ray.spectral.patches import Samples, extract_patches
+from st_ray.spectral.patches import Samples, TileStack, extract_patches
 from tests.small_jobs import CLASSES, STAGES, Stop, job, run, samples, stop_after
 
 
@@ -274,3 +275,10 @@ def test_a_class_floor_raises_the_accuracy_of_a_rare_class(stack, tmp_path) -> N
         )
         recalls[floor] = done.test.recall_C[0]
     assert recalls[20] > recalls[0]
+
+
+def test_tiles_too_large_for_a_gpu_are_one_line(tmp_path, monkeypatch) -> None:
+    stack = TileStack(values_REK=np.zeros((4, 4, 2), np.float32), halo=0)
+    monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
+    with pytest.raises(SpecError, match=r"take 1\.28e-07 GB, of which the GPU has 1e-07 free; use"):
+        Held.of(stack, job(tmp_path), Peers(), torch.device("cuda"))
