@@ -115,7 +115,7 @@ def _show(told: Mapping[str, Any]) -> None:
         **{f"network, {name}": size for name, size in forecast["network"].items()},
     }
     how = {"replicate": "every worker holds all tiles", "shard": "each worker holds its own tiles"}
-    console.print(f"{how[forecast['placement']]} (cluster.placement)", highlight=False)
+    console.print(how[forecast["placement"]], highlight=False)
     table(("size", "GB"), [(name, f"{size / _GB:.3g}") for name, size in sizes.items()])
     for line in forecast["breaks"] or (f"everything fits; closest is {forecast['closest']}",):
         console.print(line, highlight=False)

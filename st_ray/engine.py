@@ -68,7 +68,7 @@ class Engine(Protocol):
             work: What to do with a block.
             tiles: The plan, or a part of it.
             side: Side of a full core, pixels.
-            raster_HW: Its crop under each tile is handed to the work.
+            raster_HW: Its crop under each tile is handed to the work, to be read.
             merge: Makes one result of several, in any order and grouping; then few come back,
                 however many tiles there are.
         """
@@ -157,8 +157,8 @@ def free_memory() -> float:
     return float(psutil.virtual_memory().available)
 
 
-# Of the free memory, for projected tiles.
-SHARE_OF_MEMORY = 0.25
+# For projected tiles: of a process's free memory, and of the smallest node's object store.
+SHARE_OF_MEMORY, SHARE_OF_STORE = 0.25, 0.3
 
 
 def open_engine(spec: ClusterSpec, *, verbose: bool = False) -> Engine:

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from st_ray.config import RunSpec
-from st_ray.engine import Engine, free_memory
+from st_ray.engine import SHARE_OF_STORE, Engine, free_memory
 from st_ray.errors import SceneError, SpecError
 from st_ray.learn.job import Job
 from st_ray.learn.loop import epoch_order
@@ -71,7 +71,9 @@ def kept_patches(
     components = max(stage.components for stage in job.stages)
     patch_size = max(stage.patch_size for stage in job.stages)
     need = 4.0 * card.rows * components * patch_size**2
-    room = engine.memory if engine.workers else free_memory()
+    room = free_memory()
+    if engine.workers:
+        room = min(room, engine.memory / SHARE_OF_STORE)
     if need > room:
         raise SpecError(
             f"{folder} holds {card.rows} patches, which take {need / 1e9:.3g} GB as {components} "
@@ -95,8 +97,7 @@ def project_tiles(engine: Engine, plan: StackPlan) -> TileStack:
     place = {tile.index: position for position, tile in enumerate(plan.tiles)}
     rank, edge = plan.basis.rank, plan.edge
     values = np.empty((len(plan.tiles), edge, edge, rank), dtype=np.float32)
-    work = ProjectTiles(replace(plan, tiles=()))  # each task is told of its own
-    for part in engine.map_tiles(work, plan.tiles, plan.side):
+    for part in engine.map_tiles(ProjectTiles(plan.alone), plan.tiles, plan.side):
         for index, values_EEK in zip(part["index"], part["values"], strict=True):
             values[place[int(index)]] = values_EEK
     return TileStack(values_REK=values.reshape(-1, edge, rank), halo=plan.halo)

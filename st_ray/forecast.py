@@ -20,6 +20,7 @@ from typing import Literal
 
 import numpy as np
 
+from st_ray.engine import SHARE_OF_MEMORY, SHARE_OF_STORE
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.spectral.basis import solve_basis
 from st_ray.spectral.cube import FileCube
@@ -32,7 +33,7 @@ from st_ray.spectral.work import MeasureTiles, ProjectTiles, SurveyTiles, read_m
 _GB = 1e9
 _SIDE = 256  # of the scene that rates are measured on, at most
 _VALUES = 20_000_000  # of that scene, at most
-_LABEL_BYTES = 8  # the driver's label raster and split, and what drawing it takes, a pixel
+_LABEL_BYTES = 8  # the driver's label raster and split, and what drawing the split takes, a pixel
 _MAP_BYTES = 4  # its map, a pixel
 _TILE_BYTES = 400  # the driver's plan of a tile
 _TILES_PER_PART = 16  # whose moments travel as one
@@ -58,6 +59,8 @@ class Workload:
         stages: As planned.
         parameters: Weights of the model.
         batch_norms: Layers that exchange statistics.
+        placement: As it is asked for.
+        elastic: Whether workers may be fewer than were asked for.
     """
 
     pixels: float
@@ -74,6 +77,8 @@ class Workload:
     stages: tuple[PlannedStage, ...]
     parameters: int
     batch_norms: int = 0
+    placement: Literal["auto", "replicate", "shard"] = "auto"
+    elastic: bool = False
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,10 +141,10 @@ class Forecast:
         stack: Bytes of all projected tiles.
         node_memory: Bytes that a node needs for tiles, by placement.
         node_store: Bytes of a node's object store, by placement.
-        placement: The one that `cluster.placement=auto` takes.
+        placement: The one that was asked for, or that "auto" takes.
         network: Bytes that cross between nodes, by phase.
-        breaks: What does not fit, in words; the tightest first, and batches last. Tiles that do
-            not fit in every object store are no reason, for they are shared out.
+        breaks: What does not fit, in words; the tightest first. Tiles that do not fit in every
+            object store are no reason where they may be shared out.
         closest: What comes closest to its limit, or exceeds it most, in words.
     """
 
@@ -169,8 +174,6 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     stack = work.tiles * edge**2 * rank * 4.0
     workers = max(1, machines.workers)
     trainers = workers * machines.faster
-    on_gpus = machines.faster > 1.0
-    mappers, readers = (trainers, workers) if on_gpus else (float(cores), cores)
     steps = sum(stage.epochs * work.samples / stage.batch_size for stage in work.stages)
     training = scoring = 0.0
     for stage, train, score in zip(work.stages, rates.train, rates.score, strict=True):
@@ -178,17 +181,26 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
         scoring += stage.epochs * work.scored * score / trainers
     a_pixel = rates.score[-1] if rates.pixel is None else rates.pixel
     testing = min(work.tested * rates.score[-1], work.tiles * work.side**2 * a_pixel)
+    a_pixel_read = rates.project * edge**2 / work.side**2  # with its share of the margin
+    if machines.faster > 1.0:  # a process of each GPU reads a tile while the one before is mapped
+        a_map = max(a_pixel / trainers, a_pixel_read / workers, a_read)
+    else:
+        a_map = max((a_pixel + a_pixel_read) / cores, a_read)
+    memory, placement = machines.memory, work.placement
+    if placement == "auto":
+        placement = "replicate" if stack <= SHARE_OF_STORE * machines.store else "shard"
+    projectors = cores if placement == "replicate" else min(workers, cores)
     exchanged = 2.0 * 4.0 * work.parameters * steps * (workers - 1)
     between = exchanged if machines.nodes > 1 else 0.0
     collectives = steps * machines.collective * (1 + 2 * work.batch_norms) if workers > 1 else 0.0
     seconds = {
         "survey": work.pixels * max(rates.survey / cores, a_read),
         "moments": work.measured * max(rates.moments / cores, a_read),
-        "ingest": work.tiles * edge**2 * max(rates.project / cores, a_read),
+        "ingest": work.tiles * edge**2 * max(rates.project / projectors, a_read),
         "training": training,
         "collectives": collectives + between / (machines.network * machines.nodes),
         "scoring": scoring + testing / trainers,
-        "map": work.mapped * max(a_pixel / mappers + rates.project / readers, a_read),
+        "map": work.mapped * a_map,
     }
     parts = max(work.measured / (_TILES_PER_PART * work.side**2), 2.0 * cores)
     network = {
@@ -199,27 +211,27 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
     node_memory = {"replicate": stack, "shard": stack / machines.nodes}
     node_store = {"replicate": stack, "shard": 0.0}
     driver = work.pixels * (_LABEL_BYTES + _TILE_BYTES / work.side**2) + work.mapped * _MAP_BYTES
-    limits = [("the driver's label rasters and plan of tiles", driver, machines.memory)]
-    placement: Literal["replicate", "shard"] = "replicate"
-    if stack <= 0.3 * machines.store:
-        limits += [
-            (
-                "these beside the tiles, its own and the store's",
-                driver + 2 * stack,
-                machines.memory,
-            ),
-            ("replicated tiles in a node's object store", stack, 0.3 * machines.store),
+    if placement == "replicate":
+        share = SHARE_OF_STORE if work.placement == "auto" else 1.0
+        limits = [
+            ("the driver's label rasters and tiles, and the store's", driver + 2 * stack, memory),
+            ("replicated tiles in a node's object store", stack, share * machines.store),
         ]
     else:
-        placement, own = "shard", stack / machines.nodes
-        limits += [("a node's shard of the tiles, in memory", own, 0.25 * machines.memory)]
+        own = stack / machines.nodes
+        limits = [
+            ("the driver's label rasters and plan of tiles", driver, memory),
+            ("a node's shard of the tiles, in memory", own, SHARE_OF_MEMORY * memory),
+        ]
     tight = sorted(limits, key=lambda limit: limit[1] / limit[2], reverse=True)
     breaks = tuple(_told(*limit) for limit in tight if limit[1] > limit[2])
-    share = min(stage.batch_size for stage in work.stages) / workers
-    if share < _FEW:
+    few = min(stage.batch_size for stage in work.stages) / workers
+    if few < _FEW:
         breaks += (
-            f"a worker's share of a batch: {share:.3g} samples; enlarge --set train.batch_size",
+            f"a worker's share of a batch: {few:.3g} samples; enlarge --set train.batch_size",
         )
+    if work.elastic and placement == "shard":
+        breaks += ("cluster.least_workers: tiles that are shared out tie a run to its workers",)
     return Forecast(
         seconds=seconds,
         driver_memory=driver,

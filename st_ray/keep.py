@@ -18,6 +18,7 @@ from st_ray.spectral.export import (
     PatchCard,
     clear_patches,
     component_groups,
+    patch_codes,
     write_card,
 )
 from st_ray.spectral.scene import open_scene
@@ -60,11 +61,11 @@ def keep_patches(
                 made_of=made_of(known, spec),
             )
             scene = known.scene
-            alone = replace(plan, tiles=())  # each task is told of its own
-            work = ExportTiles(alone, scene.labels, scene.classes, card, folder)
+            codes = patch_codes(known.split.parts, scene.labels, scene.classes)
+            work = ExportTiles(plan.alone, card, folder)
             with run.clock("ingest"):
                 clear_patches(folder)
-                parts = engine.map_tiles(work, plan.tiles, plan.side, known.split.parts)
+                parts = engine.map_tiles(work, plan.tiles, plan.side, codes)
                 rows = sum(int(part["rows"].sum()) for part in parts)
     card = replace(card, rows=rows)
     write_card(card, folder)

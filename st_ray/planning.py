@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
@@ -89,25 +89,29 @@ def count_scene(
             classes=10 if classes is None else classes,
             labelled=few if labelled is None else labelled,
         )
-    own = amounts_of(open_scene(spec.scene, spec.tiles.side), spec)
     given = {"pixels": pixels, "bands": bands, "classes": classes, "labelled": labelled}
     told: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if not told.keys().isdisjoint(("pixels", "labelled")):
         told["tiles"] = None  # the scene's say nothing
-    return replace(own, **told)
+    return amounts_of(open_scene(spec.scene, spec.tiles.side), spec, **told)
 
 
-def amounts_of(scene: Scene, spec: RunSpec) -> Amounts:
-    """What an opened scene has."""
+def amounts_of(scene: Scene, spec: RunSpec, **told: Any) -> Amounts:
+    """What an opened scene has, but for what is told.
+
+    Raises:
+        SpecError: An amount cannot be.
+    """
     tiles = plan_tiles(scene.labels.shape, spec.tiles, scene.cube.extents)
-    return Amounts(
-        pixels=sum(extent.pixels for extent in scene.cube.extents),
-        bands=scene.cube.shape[2],
-        classes=len(scene.classes),
-        labelled=float(np.count_nonzero(scene.labels)),
-        tiles=float(len(labelled_tiles(tiles, scene.labels))),
-        value_bytes=scene.cube.dtype.itemsize,
-    )
+    own: dict[str, Any] = {
+        "pixels": sum(extent.pixels for extent in scene.cube.extents),
+        "bands": scene.cube.shape[2],
+        "classes": len(scene.classes),
+        "labelled": float(np.count_nonzero(scene.labels)),
+        "tiles": float(len(labelled_tiles(tiles, scene.labels))),
+        "value_bytes": scene.cube.dtype.itemsize,
+    }
+    return Amounts(**{**own, **told})
 
 
 def machines_like(
@@ -191,6 +195,8 @@ def workload(spec: RunSpec, amounts: Amounts) -> tuple[Workload, Recipe]:
         stages=stages,
         parameters=sum(weight.numel() for weight in model.parameters()),
         batch_norms=sum(isinstance(layer, _BATCH_NORMS) for layer in model.modules()),
+        placement=spec.cluster.placement,
+        elastic=spec.cluster.least_workers is not None,
     )
     return work, recipe
 

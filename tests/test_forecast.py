@@ -45,13 +45,13 @@ def test_seconds_are_amounts_times_rates() -> None:
     assert seconds["training"] == pytest.approx(64.0)
     assert seconds["collectives"] == 0.0
     assert seconds["scoring"] == pytest.approx((10 * 640 + 10_000) * 3e-4)
-    assert seconds["map"] == pytest.approx(1e8 * (3e-4 + 1e-7) / 2)
+    assert seconds["map"] == pytest.approx(1e8 * (3e-4 + 1e-7 * (74 / 64) ** 2) / 2)
 
 
 def test_whole_tiles_are_scored_at_the_rate_of_a_pixel() -> None:
     dense = replace(RATES, pixel=1e-6)
     seconds = forecast(WORK, MACHINES, dense).seconds
-    assert seconds["map"] == pytest.approx(1e8 * (1e-6 + 1e-7) / 2)
+    assert seconds["map"] == pytest.approx(1e8 * (1e-6 + 1e-7 * (74 / 64) ** 2) / 2)
     assert seconds["scoring"] == pytest.approx(10 * 640 * 3e-4 + 10_000 * 3e-4)  # few of a tile
     many = forecast(replace(WORK, tested=1e6), MACHINES, dense).seconds
     assert many["scoring"] == pytest.approx(10 * 640 * 3e-4 + 1000 * 64**2 * 1e-6)
@@ -83,7 +83,7 @@ def test_workers_share_the_training_and_exchange_gradients() -> None:
     many = replace(MACHINES, nodes=4, workers=8, faster=2.0)
     told = forecast(WORK, many, RATES)
     assert told.seconds["training"] == pytest.approx(4.0)
-    assert told.seconds["map"] == pytest.approx(1e8 * (3e-4 / 16 + 1e-7 / 8))
+    assert told.seconds["map"] == pytest.approx(1e8 * 3e-4 / 16)  # tiles are read meanwhile
     assert told.network["gradients"] == pytest.approx(2 * 4e6 * 1000 * 7)
     assert told.network["tiles, replicated"] == pytest.approx(3 * told.stack)
     assert told.node_memory["shard"] == pytest.approx(told.stack / 4)
@@ -102,6 +102,20 @@ def test_what_breaks_first_is_told_first() -> None:
         "the driver's label rasters and plan of tiles",
     ]
     assert huge.closest == huge.breaks[0]
+    elastic = forecast(replace(WORK, tiles=4000, elastic=True), MACHINES, RATES)
+    assert "cluster.least_workers" in elastic.breaks[0]
+    asked = forecast(replace(WORK, tiles=20_000, placement="replicate"), MACHINES, RATES)
+    assert [line.split(":")[0] for line in asked.breaks] == [
+        "replicated tiles in a node's object store",
+        "the driver's label rasters and tiles, and the store's",
+    ]
+
+
+def test_workers_that_hold_their_own_tiles_project_them() -> None:
+    shards = replace(WORK, placement="shard")
+    cores = replace(MACHINES, cores=16, workers=4)
+    ratio = [forecast(w, cores, RATES).seconds["ingest"] for w in (shards, WORK)]
+    assert ratio[0] == pytest.approx(4 * ratio[1])
 
 
 def test_the_map_is_held_only_where_one_is_drawn() -> None:

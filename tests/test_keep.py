@@ -106,7 +106,7 @@ def test_files_of_ones_own_are_neither_removed_nor_read(spec, tmp_path) -> None:
 
 
 def test_a_tiles_patches_are_written_some_at_a_time(spec, kept, tmp_path, monkeypatch) -> None:
-    monkeypatch.setattr("st_ray.spectral.export._AT_A_TIME", 7)
+    monkeypatch.setattr("st_ray.spectral.export._BYTES", 7 * 4 * 12 * 5 * 5)
     again = tmp_path / "kept"
     keep_patches(spec, str(again))
     few, many = (
@@ -115,6 +115,12 @@ def test_a_tiles_patches_are_written_some_at_a_time(spec, kept, tmp_path, monkey
     )
     assert sum(f.num_row_groups for f in few) > sum(f.num_row_groups for f in many)
     assert [f.read() for f in few] == [f.read() for f in many]
+    card = read_card(str(again))
+    stacks = [
+        read_patches(str(folder), card, components=5, patch_size=3)[0].values_REK
+        for folder in (again, kept)
+    ]
+    assert np.array_equal(*stacks)
 
 
 def test_patches_larger_than_memory_are_refused_in_one_line(

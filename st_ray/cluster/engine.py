@@ -28,7 +28,7 @@ from st_ray.cluster.tasks import (
 )
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
-from st_ray.engine import choose_device, settle_process, tiles_per_block
+from st_ray.engine import SHARE_OF_STORE, choose_device, settle_process, tiles_per_block
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Listen
 from st_ray.learn.job import Job
@@ -37,8 +37,6 @@ from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile
 from st_ray.spectral.work import Arrays, Merge, TileStream, TileWork
 
-# Of the smallest node's object store, for projected tiles.
-_SHARE_OF_STORE = 0.3
 # Rows that one task of the tree merges, and the CPUs it asks for, level by level: Ray Data fuses
 # neighbours that ask for the same, and would then merge nothing.
 _FAN_IN, _LIGHT = 16, (0.5, 0.25)
@@ -132,7 +130,7 @@ class RayEngine:
         if self._session.local and not torch.cuda.is_available():
             gpus = 0  # a CPU build of torch
         self.device = choose_device(self.spec.device, gpus)
-        self.memory = _SHARE_OF_STORE * room.store
+        self.memory = SHARE_OF_STORE * room.store
         self.workers = choose_workers(self.spec, self.device, room)
 
 

@@ -71,10 +71,11 @@ def run_block(
 
 
 def _rasters(batch: Arrays, side: int, kind: str | None) -> list[NDArray[np.generic]]:
-    """The crops of some rows, of a raster of this type; as `LocalEngine` gives them."""
+    """The crops of some rows, of a raster of this type; not to be written to."""
     if kind is None:
         return [np.empty(0)] * len(batch["raster"])
     nothing = np.zeros((side, side), kind)
+    nothing.flags.writeable = False
     return [
         np.frombuffer(raw, kind).reshape(side, side) if raw else nothing for raw in batch["raster"]
     ]

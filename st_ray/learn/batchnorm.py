@@ -31,7 +31,7 @@ def global_batch_norm(norm: _BatchNorm, peers: Peers) -> nn.Module:
 class GlobalBatchNorm(_BatchNorm):
     """BatchNorm over the global batch on any backend; torch's SyncBatchNorm is for GPUs only.
 
-    Two small exchanges a training step, and some more work than a plain layer's.
+    Two small exchanges a training step.
 
     Attributes:
         peers: The workers that share the batch.

@@ -162,16 +162,20 @@ class Held:
         return cls(values, Sharded(peers, bounds), bounds[peers.rank], on_disk)
 
 
+_SHARE_OF_GPU = 0.8  # of its free memory, at most, for what is trained on
+
+
 def _check_room(size: int, device: torch.device) -> None:
     """See that a GPU has room for so many bytes."""
     if device.type != "cuda":
         return
     free, _ = torch.cuda.mem_get_info(device)
-    if size > free:
+    free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+    if size > _SHARE_OF_GPU * free:
         raise SpecError(
-            f"the projected tiles take {size / 1e9:.3g} GB, of which the GPU has {free / 1e9:.3g} "
-            "free; use more workers with --set cluster.placement=shard, fewer components, or "
-            "--device cpu"
+            f"what is trained on takes {size / 1e9:.3g} GB, of {free / 1e9:.3g} GB that the GPU "
+            "has free and the network needs too; use fewer components, --device cpu, or, of tiles, "
+            "more workers with --set cluster.placement=shard"
         )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from st_ray.errors import SpecError
 from st_ray.learn.curriculum import Axis
+from st_ray.learn.presets import USUAL_BATCH
 from st_ray.search.schedule import EpochCost, Leg, Schedule, joined, within
 
 Value = float | int
@@ -62,7 +63,7 @@ class Space:
     most_stages: int = 3
     rate: float
     rate_range: float = 4.0
-    batch_size: int = 64
+    batch_size: int = USUAL_BATCH
     whitening: float = 0.5
     epochs: int
     least_beta: float = 0.1

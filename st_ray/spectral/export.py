@@ -36,7 +36,8 @@ from st_ray.storage import join, open_uri, read_text, telling
 _CARD = "patches.json"
 # Of each block of tiles, named by its first. Other files of a folder are the user's.
 _FILE, _IS_FILE = "part-{:08d}.parquet", re.compile(r"part-\d{8,}\.parquet")
-_AT_A_TIME = 4096  # patches in memory: 120 MB, if they have 60 components of 11x11 pixels
+_BYTES = 128 << 20  # of patches that are held while they are written
+_PARTS = 4  # of a split, the unused one among them
 _FORMAT = 1
 
 
@@ -59,75 +60,93 @@ class PatchCard:
 
 @dataclass(frozen=True, slots=True)
 class ExportTiles:
-    """Write the patches of a block of tiles as one file; the raster is the parts of the split.
+    """Write the patches of a block of tiles as one file; the raster is that of `patch_codes`.
+
+    If it fails, what was written stays there; without a card no file of a folder counts.
 
     Attributes:
         plan: What the stack is made of.
-        labels: (H, W) class ids.
-        classes: Sorted class ids.
         card: What is written.
         folder: A path or any URI that pyarrow knows (s3://, gs://, file://).
     """
 
     plan: StackPlan
-    labels: NDArray[np.int32]
-    classes: tuple[int, ...]
     card: PatchCard
     folder: str
 
     def __call__(
-        self, tiles: Sequence[Tile], parts_Tss: Sequence[NDArray[np.generic]]
+        self, tiles: Sequence[Tile], codes_Tss: Sequence[NDArray[np.generic]]
     ) -> dict[str, NDArray[np.generic]]:
         """Column "rows" (1,): how many were written."""
         rows = 0
         system, place = open_uri(self.folder)
         path = str(place / _FILE.format(min(tile.index for tile in tiles)))
-        with telling("write", self.folder), ExitStack() as opened:
-            writer: pq.ParquetWriter | None = None
-            for tile, parts_ss in zip(tiles, parts_Tss, strict=True):
-                for table in self._tables(tile, np.asarray(parts_ss)[: tile.height, : tile.width]):
-                    if writer is None:
-                        writer = opened.enter_context(
+        writer: pq.ParquetWriter | None = None
+        with ExitStack() as opened:
+            for tile, codes_ss in zip(tiles, codes_Tss, strict=True):
+                for table in self._tables(tile, np.asarray(codes_ss)[: tile.height, : tile.width]):
+                    with telling("write", self.folder):
+                        writer = writer or opened.enter_context(
                             pq.ParquetWriter(
                                 path, table.schema, filesystem=system, compression="zstd"
                             )
                         )
-                    writer.write_table(table)
+                        writer.write_table(table)
                     rows += table.num_rows
+            with telling("write", self.folder):
+                opened.close()
         return {"rows": np.array([rows])}
 
-    def _tables(self, tile: Tile, parts_hw: NDArray[np.generic]) -> Iterator[pa.Table]:
+    def _tables(self, tile: Tile, codes_hw: NDArray[np.generic]) -> Iterator[pa.Table]:
         """The patches of a tile, some at a time: together they may be larger than memory."""
-        rows_N, cols_N = np.nonzero(parts_hw)
+        rows_N, cols_N = np.nonzero(codes_hw)
         if len(rows_N) == 0:
             return
         stack = TileStack(values_REK=self.plan.project(tile), halo=self.plan.halo)
-        for start in range(0, len(rows_N), _AT_A_TIME):
-            some = slice(start, start + _AT_A_TIME)
-            yield self._table(tile, stack, parts_hw, rows_N[some], cols_N[some])
+        each = max(1, _BYTES // (4 * stack.components * self.card.patch_size**2))
+        for start in range(0, len(rows_N), each):
+            some = slice(start, start + each)
+            yield self._table(tile, stack, codes_hw, rows_N[some], cols_N[some])
 
     def _table(
         self,
         tile: Tile,
         stack: TileStack,
-        parts_hw: NDArray[np.generic],
+        codes_hw: NDArray[np.generic],
         rows_M: NDArray[np.int64],
         cols_M: NDArray[np.int64],
     ) -> pa.Table:
         patches_MKSS = extract_patches(
             stack, np.stack([rows_M, cols_M], axis=1), self.card.patch_size
         )
-        ids_M = self.labels[tile.row + rows_M, tile.col + cols_M]
+        targets_M, parts_M = np.divmod(codes_hw[rows_M, cols_M], _PARTS)
         columns = {
             "row": pa.array((tile.row + rows_M).astype(np.int32)),
             "col": pa.array((tile.col + cols_M).astype(np.int32)),
-            "part": pa.array(parts_hw[rows_M, cols_M].astype(np.uint8)),
-            "target": pa.array(np.searchsorted(self.classes, ids_M).astype(np.int16)),
+            "part": pa.array(parts_M.astype(np.uint8)),
+            "target": pa.array(targets_M.astype(np.int16)),
         }
         for first, last in self.card.groups:
             values = np.ascontiguousarray(patches_MKSS[:, first:last].transpose(0, 2, 3, 1))
             columns[_column(first, last)] = pa.FixedShapeTensorArray.from_numpy_ndarray(values)
         return pa.table(columns)
+
+
+def patch_codes(
+    parts_HW: NDArray[np.uint8], labels_HW: NDArray[np.int32], classes: Sequence[int]
+) -> NDArray[np.int32]:
+    """Part of the split and class of every pixel in one raster (H, W): 0 where it has no part.
+
+    Args:
+        parts_HW: Split raster.
+        labels_HW: Class ids.
+        classes: Sorted class ids; a target is a position in it.
+    """
+    codes_HW = np.zeros(parts_HW.shape, np.int32)
+    used_HW = parts_HW > 0
+    targets_N = np.searchsorted(np.asarray(classes), labels_HW[used_HW])
+    codes_HW[used_HW] = targets_N * _PARTS + parts_HW[used_HW]
+    return codes_HW
 
 
 def component_groups(stages: Sequence[int]) -> tuple[tuple[int, int], ...]:
@@ -232,10 +251,11 @@ def read_patches(
         place_M = place_N[done : done + part.num_rows]
         done += part.num_rows
         for (first, last), column in zip(groups, part.columns, strict=True):
-            whole = column.combine_chunks()
-            whole = whole.chunk(0) if isinstance(whole, pa.ChunkedArray) else whole
-            values = whole.to_numpy_ndarray()[:, inner, inner, : components - first]
-            values_NSSK[place_M, ..., first:last] = values
+            filled = 0
+            for chunk in column.chunks:
+                values = chunk.to_numpy_ndarray()[:, inner, inner, : components - first]
+                values_NSSK[place_M[filled : filled + len(chunk)], ..., first:last] = values
+                filled += len(chunk)
     stack = TileStack(values_REK=values_NSSK.reshape(-1, edge, components), halo=edge // 2)
     part_N = table["part"].to_numpy()[order_N]
     target_N = table["target"].to_numpy()[order_N].astype(np.int64)

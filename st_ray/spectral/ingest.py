@@ -9,7 +9,7 @@ import mmap
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -44,6 +44,11 @@ class StackPlan:
     def edge(self) -> int:
         """Rows E of the stack that a tile takes."""
         return self.side + 2 * self.halo
+
+    @property
+    def alone(self) -> StackPlan:
+        """The plan without its tiles, for tasks that are told of theirs."""
+        return replace(self, tiles=())
 
     @property
     def tile_bytes(self) -> int:

@@ -28,8 +28,8 @@ Precision = Literal["fast", "exact"]
 TYPES = {"fast": np.float32, "exact": np.float64}
 # What is centred and multiplied at once: little enough for a processor's cache.
 _BLOCK_BYTES = 2 << 20
-# Every so many of a block's pixels are averaged to centre them all: no divisor of a tile's width,
-# which would look at a few columns only, and perhaps at a margin that holds no data.
+# Every so many of a block's pixels are averaged to centre them all: a prime, or only a few columns
+# of most tiles would be looked at, perhaps those of a margin that holds no data.
 _STRIDE = 37
 # Blocks whose shifts are held before they are made good.
 _HELD = 1024

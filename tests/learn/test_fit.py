@@ -280,5 +280,7 @@ def test_a_class_floor_raises_the_accuracy_of_a_rare_class(stack, tmp_path) -> N
 def test_tiles_too_large_for_a_gpu_are_one_line(tmp_path, monkeypatch) -> None:
     stack = TileStack(values_REK=np.zeros((4, 4, 2), np.float32), halo=0)
     monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device: (100, 1000))
-    with pytest.raises(SpecError, match=r"take 1\.28e-07 GB, of which the GPU has 1e-07 free; use"):
+    monkeypatch.setattr(torch.cuda, "memory_reserved", lambda device: 80)
+    monkeypatch.setattr(torch.cuda, "memory_allocated", lambda device: 30)
+    with pytest.raises(SpecError, match=r"takes 1\.28e-07 GB, of 1\.5e-07 GB that the GPU has"):
         Held.of(stack, job(tmp_path), Peers(), torch.device("cuda"))

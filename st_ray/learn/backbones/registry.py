@@ -47,7 +47,8 @@ class BackboneEntry:
         whitening: Default exponent p of the scaling lambda^-p of each component: 0.5 whitens,
             0 leaves the components at their own variance.
         full_epochs: Default T0: about the shortest training on all bands and the full patch that
-            reaches its plateau on Indian Pines (`st-ray bench training` finds it).
+            reaches its plateau on Indian Pines (`st-ray bench training` finds it), or of the
+            slowest as long a training as could be measured.
         learning_rate: Default peak of the schedule.
         optimizer: Default, by name.
         batch_size: Default global batch, samples.
