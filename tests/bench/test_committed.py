@@ -62,6 +62,50 @@ def test_the_readme_tells_what_was_measured(remade: Path) -> None:
     assert f"{table['geomean_speedup']:.0f} times sooner" in text.replace("\n", " ")
 
 
+def test_the_data_planes_table_tells_what_was_measured() -> None:
+    folder = ROOT / "benchmarks" / "results" / "data_plane"
+    pca, patches, tax, scale = (
+        json.loads((folder / f"{name}.json").read_text())
+        for name in ("pca", "patches", "tax", "scale")
+    )
+    text = (ROOT / "benchmarks" / "README.md").read_text()
+    table = text[text.index("## The data plane") :]
+    told = {
+        cells[0].strip(): cells[2].replace("*", "")
+        for line in re.findall(r"^\| (.*) \|$", table, re.M)
+        if len(cells := re.split(r" *\| *", line)) == 4
+    }
+
+    def percent(share: float) -> str:
+        return f"{100 * share:.0f} %"
+
+    faster, gemm = pca["speedup_vs_incremental_pca"], pca["share_of_gemm_rate"]
+    relaid = patches["relaid"]
+    largest = max(scale["rows"], key=lambda row: row["gigabytes"])
+    expected = {
+        "moments and basis": f"{faster['fast']:.0f}×; {faster['exact']:.0f}×",
+        "exact against": f"{pca['speedup_vs_pca_float64']:.1f}×",
+        "share of the rate of the product": f"{percent(gemm['fast'])}; {percent(gemm['exact'])}",
+        "patches a second": f"{patches['speedup_vs_dataloader']:.0f}×; "
+        f"{relaid['speedup_vs_dataloader']:.1f}×",
+        "share of the rate of `memcpy`": f"{patches['share_of_memcpy_rate']:.1f} times it; "
+        f"{percent(relaid['share_of_memcpy_rate'])}",
+        "object store": f"{patches['store_bytes_per_labelled_pixel'] / 1000:.1f} kB",
+        "gather's share": f"{100 * patches['max_gather_share']:.1f} %",
+        "an epoch on one Ray worker": f"{100 * tax['steady_state_overhead']:.1f} %".replace(
+            "-", "−"
+        ),
+        "two workers": f"{tax['two_worker_speedup']:.2f}×",
+        "`st-ray --help`": f"{tax['help_seconds']:.2f} s",
+        "40 GB scene: memory": f"{largest['peak_rss_gigabytes']:.1f} GB",
+        "throughput at 40 GB": percent(scale["throughput_ratio"]),
+        "the same, over 2 GB": percent(scale["throughput_ratio_to_memory"]),
+    }
+    for beginning, figure in expected.items():
+        (cell,) = (cell for name, cell in told.items() if name.startswith(beginning))
+        assert cell.strip().startswith(figure), beginning
+
+
 def _told(arm: dict, score: str) -> str:
     """A difference and its interval as the README has them, in points."""
     mean, (low, high) = arm[f"{score}_difference"], arm[f"{score}_interval"]
