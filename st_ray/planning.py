@@ -12,10 +12,11 @@ import psutil
 from threadpoolctl import threadpool_limits
 from torch import nn
 
+from st_ray.calibration import calibrate
 from st_ray.config import RunSpec
 from st_ray.engine import settle_process, usable_cores
 from st_ray.errors import SpecError
-from st_ray.forecast import Machines, Rates, Workload, calibrate, forecast
+from st_ray.forecast import Machines, Rates, Workload, forecast
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.curriculum import plan as plan_stages
 from st_ray.learn.pace import time_pixel, time_sample

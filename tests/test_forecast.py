@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
+from st_ray.calibration import calibrate
 from st_ray.config import RunSpec
 from st_ray.errors import SpecError
-from st_ray.forecast import Rates, Workload, calibrate, forecast
+from st_ray.forecast import Rates, Workload, forecast
 from st_ray.learn import pace
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.curriculum import PlannedStage

@@ -21,7 +21,7 @@ LAYERS = [
     ("cluster", "recipe"),
     ("steps",),
     ("feed", "forecast"),
-    ("prepare",),
+    ("prepare", "calibration"),
     ("pipeline", "keep", "planning"),
     ("lists",),
     ("inference",),

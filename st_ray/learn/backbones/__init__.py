@@ -12,14 +12,13 @@ from st_ray.learn.backbones import (
     ssrn,
     vit,
 )
+from st_ray.learn.backbones.factory import load_factory, one_line
 from st_ray.learn.backbones.registry import (
     BackboneEntry,
     backbone_entry,
     backbones,
     build_backbone,
     check_backbone,
-    load_factory,
-    one_line,
     register_backbone,
 )
 

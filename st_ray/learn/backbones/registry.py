@@ -11,7 +11,6 @@ the logits of all patches of a tile at once has a method ``over_windows``, and m
 
 from __future__ import annotations
 
-import importlib
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ import torch
 from torch import nn
 
 from st_ray.errors import SpecError, TrainingError, unknown_name
+from st_ray.learn.backbones.factory import load_factory, one_line
 from st_ray.learn.presets import (
     USUAL_BATCH,
     USUAL_EPOCHS,
@@ -186,34 +186,6 @@ def build_backbone(
     return model
 
 
-def load_factory(path: str) -> Callable[..., Any]:
-    """Import the callable at ``package.module:function``.
-
-    Used for backbones, and for any other factory that the user names: loss, optimizer.
-
-    Raises:
-        SpecError: The path is malformed, the module cannot be imported, or the attribute is
-            missing or not callable.
-    """
-    module_name, _, attribute = path.partition(":")
-    if not module_name or not attribute.isidentifier():
-        raise SpecError(f"expected package.module:function, got {path!r}")
-    try:
-        module = importlib.import_module(module_name)
-    except Exception as error:
-        raise SpecError(
-            f"cannot import module {module_name!r} of {path!r}: {one_line(error)}; "
-            "install it or add its folder to PYTHONPATH"
-        ) from error
-    factory = getattr(module, attribute, None)
-    if factory is None:
-        known = [key for key, value in vars(module).items() if inspect.isfunction(value)]
-        raise SpecError(unknown_name(f"function in {module_name}", attribute, known))
-    if not callable(factory):
-        raise SpecError(f"{path!r} is {type(factory).__name__}, expected a function or a class")
-    return factory  # type: ignore[no-any-return]
-
-
 def check_backbone(
     model: nn.Module, components: int, patch_size: int, classes: int, *, name: str = "backbone"
 ) -> None:
@@ -298,9 +270,3 @@ def _check_options(entry: BackboneEntry, options: dict[str, Any]) -> None:
 
 def _call(arguments: dict[str, Any]) -> str:
     return ", ".join(f"{key}={value!r}" for key, value in arguments.items())
-
-
-def one_line(error: Exception) -> str:
-    """The error's type and the first line of its message."""
-    text = str(error).strip().splitlines()
-    return f"{type(error).__name__}: {text[0]}" if text else type(error).__name__
