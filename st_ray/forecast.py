@@ -13,14 +13,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from st_ray.engine import SHARE_OF_MEMORY, SHARE_OF_STORE
+from st_ray.engine import SHARE_OF_MEMORY, SHARE_OF_STORE, tiles_per_block
 from st_ray.learn.curriculum import PlannedStage
 
 _GB = 1e9
 _LABEL_BYTES = 8  # the driver's label raster and split, and what drawing the split takes, a pixel
 _MAP_BYTES = 4  # its map, a pixel
 _TILE_BYTES = 400  # the driver's plan of a tile
-_TILES_PER_PART = 16  # whose moments travel as one
 _FEW = 8  # samples of a batch: fewer for a worker is mostly overhead
 
 
@@ -186,7 +185,7 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
         "scoring": scoring + testing / trainers,
         "map": work.mapped * a_map,
     }
-    parts = max(work.measured / (_TILES_PER_PART * work.side**2), 2.0 * cores)
+    parts = max(work.measured / (tiles_per_block(work.side) * work.side**2), 2.0 * cores)
     network = {
         "moments": 8.0 * work.bands**2 * parts if machines.nodes > 1 else 0.0,
         "tiles, replicated": stack * (machines.nodes - 1),

@@ -17,7 +17,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import psutil
 
 from st_ray.bench.children import watch_run
@@ -25,7 +24,7 @@ from st_ray.config import ClusterSpec, RunSpec
 from st_ray.engine import usable_cores
 from st_ray.errors import SpecError, writing
 from st_ray.forecast import forecast
-from st_ray.planning import count_scene, machines_like, measure_rates, workload
+from st_ray.planning import Amounts, count_scene, machines_like, measure_rates, workload
 from st_ray.spectral.basis import BasisSpec
 from st_ray.spectral.scene import SceneSpec
 from st_ray.spectral.split import SplitSpec
@@ -79,12 +78,13 @@ def bench_scale(
         with writing(folder), tempfile.TemporaryDirectory(prefix="scene-", dir=folder) as place:
             cube, labels = write_synthetic(scene, Path(place), threads=max(1, threads))
             spec = _spec(cube, labels, workers, threads)
-            expected = _forecast(spec, threads)
+            amounts = count_scene(spec)
+            expected = _forecast(spec, amounts, threads)
             forget_file(cube)
             row = {
                 "pixels": side * side,
                 "gigabytes": _size(side, bands),
-                "labelled": int(np.count_nonzero(np.load(labels, mmap_mode="r"))),
+                "labelled": int(amounts.labelled),
                 **_measure(spec, side * side),
                 "forecast": expected,
             }
@@ -181,9 +181,8 @@ def _measure(spec: RunSpec, pixels: int) -> dict[str, Any]:
     }
 
 
-def _forecast(spec: RunSpec, threads: int) -> dict[str, float]:
+def _forecast(spec: RunSpec, amounts: Amounts, threads: int) -> dict[str, float]:
     """Seconds by part, from rates measured just before the run, and what the driver would hold."""
-    amounts = count_scene(spec)
     work, recipe = workload(spec, amounts)
     rates = measure_rates(spec, work, recipe, amounts.classes, threads=threads)
     workers = spec.cluster.workers or 0

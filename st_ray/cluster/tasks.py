@@ -9,7 +9,7 @@ from __future__ import annotations
 import pickle
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from st_ray.spectral.tiles import Tile, crop
 from st_ray.spectral.work import Arrays, Merge, TileWork
 
 
-class TileRows(Sequence[dict[str, Any]]):
+class TileRows:
     """Tiles as rows of a table, each with its crop of a raster, which is made when it is asked for.
 
     A crop goes as bytes, of which there are none where it is zero throughout: of a large scene
@@ -35,14 +35,8 @@ class TileRows(Sequence[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self._tiles)
 
-    @overload
-    def __getitem__(self, index: int) -> dict[str, Any]: ...
-    @overload
-    def __getitem__(self, index: slice) -> TileRows: ...
-    def __getitem__(self, index: int | slice) -> dict[str, Any] | TileRows:
-        """A row, or some."""
-        if isinstance(index, slice):
-            return TileRows(self._tiles[index], self._side, self._raster_HW)
+    def __getitem__(self, index: int) -> dict[str, Any]:
+        """A row."""
         tile, raw = self._tiles[index], b""
         if self._raster_HW is not None and self._raster_HW[tile.rows, tile.cols].any():
             raw = crop(self._raster_HW, tile, self._side).tobytes()

@@ -20,10 +20,9 @@ def test_rows_give_the_work_what_it_would_have_here(kind) -> None:
         seen.extend(zip(tiles, rasters, strict=True))
         return {"done": np.array([len(tiles)])}
 
-    rows = TileRows(tiles, 4, raster)
+    rows = list(TileRows(tiles, 4, raster))
     assert [bool(row["raster"]) for row in rows] == [raster[t.rows, t.cols].any() for t in tiles]
-    for part in (rows[:4], rows[4:]):
-        table = list(part)
+    for table in (rows[:4], rows[4:]):
         batch = {name: np.array([row[name] for row in table], object) for name in table[0]}
         run_block(batch, work, side=4, kind=raster.dtype.str, merged=False)
     assert [tile for tile, _ in seen] == list(tiles)
