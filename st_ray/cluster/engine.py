@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import partial
-from itertools import cycle
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -22,7 +21,7 @@ from st_ray.cluster.tasks import (
     merge_rows,
     pack,
     require_good,
-    run_block,
+    run_task,
     tiles_of,
     unpack,
 )
@@ -37,9 +36,11 @@ from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile
 from st_ray.spectral.work import Arrays, Merge, TileStream, TileWork
 
-# Rows that one task of the tree merges, and the CPUs it asks for, level by level: Ray Data fuses
-# neighbours that ask for the same, and would then merge nothing.
-_FAN_IN, _LIGHT = 16, (0.5, 0.25)
+# Work whose results are merged is cut into so many tasks a CPU, for a task costs Ray a tenth of a
+# second; but into no longer ones, which a lost node would lose, than so many blocks.
+_TASKS_PER_CPU, _BLOCKS_PER_TASK = 4, 32
+# Results that come to the driver unmerged, and the least that a task of the tree takes.
+_TO_DRIVER, _FAN_IN = 64, 16
 
 
 class RayEngine:
@@ -74,19 +75,22 @@ class RayEngine:
         merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.map_tiles`; rows are merged in a tree of Ray tasks."""
-        each = tiles_per_block(side)
-        blocks = max(-(-len(tiles) // each), min(len(tiles), 2 * look_around().cpus))
+        each, cpus = tiles_per_block(side), look_around().cpus
+        blocks = -(-len(tiles) // each)
+        if merge is not None:
+            blocks = -(-blocks // min(_BLOCKS_PER_TASK, max(1, blocks // (_TASKS_PER_CPU * cpus))))
+        tasks = max(blocks, min(len(tiles), 2 * cpus))
         kind = None if raster_HW is None else raster_HW.dtype.str
-        measure: Any = partial(run_block, work=work, side=side, kind=kind, merged=bool(merge))
+        run: Any = partial(run_task, work=work, side=side, each=each, kind=kind, merge=merge)
         rows: Any = TileRows(tiles, side, raster_HW)
-        dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-            measure, batch_size=None
+        dataset = ray.data.from_items(rows, override_num_blocks=tasks).map_batches(
+            run, batch_size=None
         )
-        levels = cycle(_LIGHT)
-        while merge is not None and blocks > _FAN_IN:  # what is left goes to the driver
-            blocks = -(-blocks // _FAN_IN)
+        if merge is not None and tasks > _TO_DRIVER:
             join: Any = partial(merge_rows, merge=merge)
-            dataset = dataset.map_batches(join, batch_size=_FAN_IN, num_cpus=next(levels))
+            several = max(_FAN_IN, -(-tasks // _TO_DRIVER))
+            # Of tasks that ask for a CPU, Ray Data would keep as much free as the work itself gets.
+            dataset = dataset.map_batches(join, batch_size=several, num_cpus=0)
         for batch in _results(dataset):
             if merge is None:
                 yield require_good(batch)

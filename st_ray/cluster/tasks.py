@@ -50,18 +50,22 @@ def tiles_of(batch: Arrays) -> list[Tile]:
     return [Tile(**dict(zip(names, row, strict=True))) for row in rows]
 
 
-def run_block(
-    batch: Arrays, work: TileWork, side: int, kind: str | None, merged: bool
+def run_task(
+    batch: Arrays, work: TileWork, side: int, each: int, kind: str | None, merge: Merge | None
 ) -> dict[str, NDArray[Any]]:
-    """One block of tiles in a Ray task; bad input comes back as data, which keeps it whole.
+    """One Ray task; bad input comes back as data, which keeps it whole.
 
-    What will be merged comes as one column of bytes: an error and a result then lie in one table.
+    Where results are merged, a task works through its tiles in blocks of so many. What comes of
+    them is one column of bytes: an error and a result then lie in one table.
     """
+    tiles, rasters = tiles_of(batch), _rasters(batch, side, kind)
     try:
-        results = work(tiles_of(batch), _rasters(batch, side, kind))
+        if merge is None:
+            return dict(work(tiles, rasters))
+        spans = [slice(start, start + each) for start in range(0, len(tiles), each)]
+        return pack([merge([work(tiles[span], rasters[span]) for span in spans])])
     except StRayError as error:
-        results = as_data(error)
-    return pack([results]) if merged else dict(results)
+        return dict(as_data(error)) if merge is None else pack([as_data(error)])
 
 
 def _rasters(batch: Arrays, side: int, kind: str | None) -> list[NDArray[np.generic]]:

@@ -96,21 +96,20 @@ def survey_bands(
         labels_HW: Class ids of the window, 0 = unlabelled.
         origin: Row and column of the window's first pixel in the scene.
     """
-    bands = values_HWB.shape[2]
-    invalid = np.isnan(values_HWB)
-    lacks_any = invalid.any(axis=2)
-    empty = invalid.all(axis=2)
-    seen = ~empty
-    flat = values_HWB.reshape(-1, bands)
-    offending = lacks_any & (labels_HW != 0)
+    invalid_HWB = np.isnan(values_HWB)
+    lacks_any_HW = invalid_HWB.any(axis=2)
+    lacking_mB = invalid_HWB[lacks_any_HW]  # of most windows, none
+    empty_m = lacking_mB.all(axis=1)
+    offending_m = labels_HW[lacks_any_HW] != 0
+    flat = values_HWB.reshape(-1, values_HWB.shape[2])
     return BandSurvey(
-        seen=np.asarray(seen.sum(), dtype=np.int64),
-        empty=np.asarray(empty.sum(), dtype=np.int64),
-        invalid=invalid[seen].sum(axis=0, dtype=np.int64),
+        seen=np.asarray(lacks_any_HW.size - empty_m.sum(), dtype=np.int64),
+        empty=np.asarray(empty_m.sum(), dtype=np.int64),
+        invalid=lacking_mB[~empty_m].sum(axis=0, dtype=np.int64),
         minimum=np.fmin.reduce(flat, axis=0, initial=np.float32(np.inf)),
         maximum=np.fmax.reduce(flat, axis=0, initial=np.float32(-np.inf)),
-        pixels=np.argwhere(offending).astype(np.int64) + np.asarray(origin, dtype=np.int64),
-        lacking=np.packbits(invalid[offending], axis=1),
+        pixels=np.argwhere(lacks_any_HW)[offending_m] + np.asarray(origin, dtype=np.int64),
+        lacking=np.packbits(lacking_mB[offending_m], axis=1),
     )
 
 
