@@ -46,6 +46,7 @@ def plan(
         float,
         typer.Option(help="How many times faster a worker (a GPU) trains than a core here."),
     ] = 1.0,
+    gpu: Annotated[float | None, option("Memory of a worker's GPU, GB.", "not looked at")] = None,
     backbone: Annotated[str | None, option("A backbone.", "resnet2d")] = None,
     curriculum: Annotated[str | None, option("A curriculum.", "default")] = None,
     epochs: Annotated[int | None, option("T0, epochs.", "the backbone's own")] = None,
@@ -86,6 +87,7 @@ def plan(
         disk=disk and disk * _GB,
         workers=workers,
         faster=faster,
+        gpu=gpu and gpu * _GB,
     )
     told = plan_run(spec, amounts, machines)
     _show(told)

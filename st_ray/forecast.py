@@ -15,6 +15,7 @@ from typing import Literal
 
 from st_ray.engine import SHARE_OF_MEMORY, SHARE_OF_STORE, tiles_per_block
 from st_ray.learn.curriculum import PlannedStage
+from st_ray.learn.fit import SHARE_OF_GPU
 
 _GB = 1e9
 _LABEL_BYTES = 8  # the driver's label raster and split, and what drawing the split takes, a pixel
@@ -79,6 +80,7 @@ class Machines:
         network: Bytes a second between two nodes.
         collective: Seconds of an exchange of a few bytes between all workers.
         disk: Bytes a second that a node reads; None: what the calibration saw.
+        gpu: Bytes of a worker's GPU; None: workers are cores, or it is not looked at.
     """
 
     nodes: int
@@ -90,6 +92,7 @@ class Machines:
     network: float
     collective: float
     disk: float | None
+    gpu: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -206,8 +209,17 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
             ("the driver's label rasters and plan of tiles", driver, memory),
             ("a node's shard of the tiles, in memory", own, SHARE_OF_MEMORY * memory),
         ]
+    if machines.gpu is not None:
+        name, held = "replicated tiles in a GPU's memory", stack
+        if placement == "shard":
+            name, held = "a worker's shard of the tiles in its GPU's memory", stack / workers
+        limits.append((name, held, SHARE_OF_GPU * machines.gpu))
     tight = sorted(limits, key=lambda limit: limit[1] / limit[2], reverse=True)
     breaks = tuple(_told(*limit) for limit in tight if limit[1] > limit[2])
+    if machines.gpu is not None and placement == "replicate" and held > SHARE_OF_GPU * machines.gpu:
+        breaks += (
+            f"with --set cluster.placement=shard a GPU holds {stack / workers / _GB:.1f} GB",
+        )
     few = min(stage.batch_size for stage in work.stages) / workers
     if few < _FEW:
         breaks += (

@@ -126,6 +126,7 @@ def machines_like(
     disk: float | None = None,
     workers: int = 1,
     faster: float = 1.0,
+    gpu: float | None = None,
 ) -> Machines:
     """Machines as they are described, and like this one in what is left open (None).
 
@@ -143,6 +144,7 @@ def machines_like(
         network=network,
         collective=collective,
         disk=disk,
+        gpu=gpu,
     )
     for name, value in asdict(machines).items():
         if value is not None and not 0.0 < value < math.inf:

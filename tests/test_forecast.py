@@ -112,6 +112,20 @@ def test_what_breaks_first_is_told_first() -> None:
     ]
 
 
+def test_tiles_that_a_gpu_has_no_room_for() -> None:
+    gpus = replace(MACHINES, workers=4, gpu=1e9, store=100e9, memory=300e9)
+    size = 1000 * 74**2 * 60 * 4 / 1e9
+    told = forecast(WORK, gpus, RATES)
+    assert told.breaks == (
+        f"replicated tiles in a GPU's memory: {size:.1f} GB, 0.8 GB at hand",
+        f"with --set cluster.placement=shard a GPU holds {size / 4:.1f} GB",
+    )
+    own = forecast(replace(WORK, placement="shard"), gpus, RATES)
+    assert own.breaks == ()
+    assert own.closest.startswith("a worker's shard of the tiles in its GPU's memory: 0.3 GB, 0.8")
+    assert forecast(WORK, replace(gpus, gpu=2e9), RATES).breaks == ()
+
+
 def test_workers_that_hold_their_own_tiles_project_them() -> None:
     shards = replace(WORK, placement="shard")
     cores = replace(MACHINES, cores=16, workers=4)

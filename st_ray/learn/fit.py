@@ -162,7 +162,7 @@ class Held:
         return cls(values, Sharded(peers, bounds), bounds[peers.rank], on_disk)
 
 
-_SHARE_OF_GPU = 0.8  # of its free memory, at most, for what is trained on
+SHARE_OF_GPU = 0.8  # of its free memory, at most, for what is trained on
 
 
 def _check_room(size: int, device: torch.device) -> None:
@@ -171,7 +171,7 @@ def _check_room(size: int, device: torch.device) -> None:
         return
     free, _ = torch.cuda.mem_get_info(device)
     free += torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
-    if size > _SHARE_OF_GPU * free:
+    if size > SHARE_OF_GPU * free:
         raise SpecError(
             f"what is trained on takes {size / 1e9:.3g} GB, of {free / 1e9:.3g} GB that the GPU "
             "has free and the network needs too; use fewer components, --device cpu, or, of tiles, "
