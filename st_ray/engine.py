@@ -17,6 +17,7 @@ import numpy as np
 import psutil
 import torch
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from st_ray.config import ClusterSpec
 from st_ray.errors import SpecError
@@ -207,9 +208,11 @@ def settle_process(threads: int) -> None:
 
     glibc gives large blocks back to the system on every free, which slows models with large
     activations (the full-spectrum baseline above all) by up to 1.9 times; both thresholds are
-    raised for every run alike.
+    raised for every run alike. numpy's BLAS would take every core whatever torch is told, and its
+    threads wait busily for one whose core another process has.
     """
     torch.set_num_threads(threads)
+    threadpool_limits(threads, "blas")
     torch.backends.cudnn.deterministic = True  # a resumed run repeats what it replaces
     torch.backends.cudnn.benchmark = False
     call_glibc("mallopt", _M_MMAP_THRESHOLD, 1 << 30)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import psutil
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from st_ray.calibration import calibrate
@@ -220,13 +219,12 @@ def measure_rates(
         optimizer=recipe.optimizer,
     )
     pixel = partial(time_pixel, recipe.build, classes=classes)
-    with threadpool_limits(threads):
-        return calibrate(
-            work,
-            spec.basis.precision,
-            lambda k, side, train: step(components=k, patch_size=side, train=train),
-            lambda k, side: pixel(components=k, patch_size=side),
-        )
+    return calibrate(
+        work,
+        spec.basis.precision,
+        lambda k, side, train: step(components=k, patch_size=side, train=train),
+        lambda k, side: pixel(components=k, patch_size=side),
+    )
 
 
 def plan_run(spec: RunSpec, amounts: Amounts, machines: Machines) -> dict[str, Any]:
