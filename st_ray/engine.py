@@ -7,6 +7,7 @@ for.
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -98,6 +99,17 @@ _TILES_PER_BLOCK, _PIXELS_PER_BLOCK = 16, 16 * 64**2
 def tiles_per_block(side: int) -> int:
     """How many tiles with a core of this side, in pixels, are worked on at once."""
     return max(1, min(_TILES_PER_BLOCK, _PIXELS_PER_BLOCK // side**2))
+
+
+# Work whose results are merged: a task costs Ray a tenth of a second, so there are few for a CPU;
+# but a lost node loses its tasks, so none has many blocks.
+_TASKS_PER_CPU, _BLOCKS_PER_TASK = 4, 32
+
+
+def merging_tasks(tiles: float, side: int, cpus: int) -> int:
+    """In how many tasks a cluster of so many CPUs measures tiles; each gives one result."""
+    blocks = math.ceil(tiles / tiles_per_block(side))
+    return math.ceil(blocks / min(_BLOCKS_PER_TASK, max(1, blocks // (_TASKS_PER_CPU * cpus))))
 
 
 class LocalEngine:
@@ -209,7 +221,7 @@ def settle_process(threads: int) -> None:
     glibc gives large blocks back to the system on every free, which slows models with large
     activations (the full-spectrum baseline above all) by up to 1.9 times; both thresholds are
     raised for every run alike. numpy's BLAS would take every core whatever torch is told, and its
-    threads wait busily for one whose core another process has.
+    threads wait busily for one whose core another process has. All of this outlives the run.
     """
     torch.set_num_threads(threads)
     threadpool_limits(threads, "blas")

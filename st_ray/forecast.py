@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from st_ray.engine import SHARE_OF_MEMORY, SHARE_OF_STORE, tiles_per_block
+from st_ray.engine import SHARE_OF_MEMORY, SHARE_OF_STORE, merging_tasks
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.fit import SHARE_OF_GPU
 
@@ -80,7 +80,7 @@ class Machines:
         network: Bytes a second between two nodes.
         collective: Seconds of an exchange of a few bytes between all workers.
         disk: Bytes a second that a node reads; None: what the calibration saw.
-        gpu: Bytes of a worker's GPU; None: workers are cores, or it is not looked at.
+        gpu: Bytes of a worker's GPU, of which nothing else is taken; None: it is not looked at.
     """
 
     nodes: int
@@ -188,7 +188,7 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
         "scoring": scoring + testing / trainers,
         "map": work.mapped * a_map,
     }
-    parts = max(work.measured / (tiles_per_block(work.side) * work.side**2), 2.0 * cores)
+    parts = max(merging_tasks(work.measured / work.side**2, work.side, cores), 2.0 * cores)
     network = {
         "moments": 8.0 * work.bands**2 * parts if machines.nodes > 1 else 0.0,
         "tiles, replicated": stack * (machines.nodes - 1),
@@ -210,16 +210,13 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
             ("a node's shard of the tiles, in memory", own, SHARE_OF_MEMORY * memory),
         ]
     if machines.gpu is not None:
-        name, held = "replicated tiles in a GPU's memory", stack
-        if placement == "shard":
-            name, held = "a worker's shard of the tiles in its GPU's memory", stack / workers
+        name, held = "a worker's shard of the tiles in its GPU's memory", stack / workers
+        if placement == "replicate":
+            name = f"replicated tiles in a GPU's memory (shared out: {held / _GB:.1f} GB)"
+            held = stack
         limits.append((name, held, SHARE_OF_GPU * machines.gpu))
     tight = sorted(limits, key=lambda limit: limit[1] / limit[2], reverse=True)
     breaks = tuple(_told(*limit) for limit in tight if limit[1] > limit[2])
-    if machines.gpu is not None and placement == "replicate" and held > SHARE_OF_GPU * machines.gpu:
-        breaks += (
-            f"with --set cluster.placement=shard a GPU holds {stack / workers / _GB:.1f} GB",
-        )
     few = min(stage.batch_size for stage in work.stages) / workers
     if few < _FEW:
         breaks += (

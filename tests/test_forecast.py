@@ -86,6 +86,7 @@ def test_workers_share_the_training_and_exchange_gradients() -> None:
     assert told.seconds["training"] == pytest.approx(4.0)
     assert told.seconds["map"] == pytest.approx(1e8 * 3e-4 / 16)  # tiles are read meanwhile
     assert told.network["gradients"] == pytest.approx(2 * 4e6 * 1000 * 7)
+    assert told.network["moments"] == 8 * 200**2 * 39  # 153 blocks, 8 CPUs
     assert told.network["tiles, replicated"] == pytest.approx(3 * told.stack)
     assert told.node_memory["shard"] == pytest.approx(told.stack / 4)
 
@@ -117,8 +118,8 @@ def test_tiles_that_a_gpu_has_no_room_for() -> None:
     size = 1000 * 74**2 * 60 * 4 / 1e9
     told = forecast(WORK, gpus, RATES)
     assert told.breaks == (
-        f"replicated tiles in a GPU's memory: {size:.1f} GB, 0.8 GB at hand",
-        f"with --set cluster.placement=shard a GPU holds {size / 4:.1f} GB",
+        f"replicated tiles in a GPU's memory (shared out: {size / 4:.1f} GB): {size:.1f} GB, "
+        "0.8 GB at hand",
     )
     own = forecast(replace(WORK, placement="shard"), gpus, RATES)
     assert own.breaks == ()

@@ -11,6 +11,7 @@ from st_ray.engine import LocalEngine
 
 def test_the_threads_asked_for_hold_for_torch_and_for_numpy() -> None:
     threadpool_limits(2, "blas")
+    torch.set_num_threads(2)
     with LocalEngine(ClusterSpec(workers=0, threads=1, device="cpu")):
         counts = [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "blas"]
         assert counts

@@ -27,7 +27,13 @@ from st_ray.cluster.tasks import (
 )
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
-from st_ray.engine import SHARE_OF_STORE, choose_device, settle_process, tiles_per_block
+from st_ray.engine import (
+    SHARE_OF_STORE,
+    choose_device,
+    merging_tasks,
+    settle_process,
+    tiles_per_block,
+)
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Listen
 from st_ray.learn.job import Job
@@ -36,9 +42,6 @@ from st_ray.spectral.patches import TileStack
 from st_ray.spectral.tiles import Tile
 from st_ray.spectral.work import Arrays, Merge, TileStream, TileWork
 
-# Work whose results are merged is cut into so many tasks a CPU, for a task costs Ray a tenth of a
-# second; but into no longer ones, which a lost node would lose, than so many blocks.
-_TASKS_PER_CPU, _BLOCKS_PER_TASK = 4, 32
 # Results that come to the driver unmerged, and the least that a task of the tree takes.
 _TO_DRIVER, _FAN_IN = 64, 16
 
@@ -74,12 +77,13 @@ class RayEngine:
         *,
         merge: Merge | None = None,
     ) -> Iterator[Arrays]:
-        """See `st_ray.engine.Engine.map_tiles`; rows are merged in a tree of Ray tasks."""
-        each, cpus = tiles_per_block(side), look_around().cpus
-        blocks = -(-len(tiles) // each)
-        if merge is not None:
-            blocks = -(-blocks // min(_BLOCKS_PER_TASK, max(1, blocks // (_TASKS_PER_CPU * cpus))))
-        tasks = max(blocks, min(len(tiles), 2 * cpus))
+        """See `st_ray.engine.Engine.map_tiles`; a task merges its own results."""
+        each, room = tiles_per_block(side), look_around()
+        if merge is None:
+            tasks = -(-len(tiles) // each)
+        else:
+            tasks = merging_tasks(len(tiles), side, room.most_cpus)
+        tasks = max(tasks, min(len(tiles), 2 * room.cpus))
         kind = None if raster_HW is None else raster_HW.dtype.str
         run: Any = partial(run_task, work=work, side=side, each=each, kind=kind, merge=merge)
         rows: Any = TileRows(tiles, side, raster_HW)
@@ -89,7 +93,7 @@ class RayEngine:
         if merge is not None and tasks > _TO_DRIVER:
             join: Any = partial(merge_rows, merge=merge)
             several = max(_FAN_IN, -(-tasks // _TO_DRIVER))
-            # Of tasks that ask for a CPU, Ray Data would keep as much free as the work itself gets.
+            # For an operator whose tasks ask for a CPU, Ray Data reserves as many as for the work.
             dataset = dataset.map_batches(join, batch_size=several, num_cpus=0)
         for batch in _results(dataset):
             if merge is None:

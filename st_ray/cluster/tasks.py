@@ -63,7 +63,7 @@ def run_task(
         if merge is None:
             return dict(work(tiles, rasters))
         spans = [slice(start, start + each) for start in range(0, len(tiles), each)]
-        return pack([merge([work(tiles[span], rasters[span]) for span in spans])])
+        return pack([merge(work(tiles[span], rasters[span]) for span in spans)])
     except StRayError as error:
         return dict(as_data(error)) if merge is None else pack([as_data(error)])
 

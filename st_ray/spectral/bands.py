@@ -2,7 +2,8 @@
 
 A survey is taken tile by tile and merged in any order; the verdict is then given once.
 
-Shape letters: H W window of the scene, B bands, M labelled pixels with an invalid value.
+Shape letters: H W window of the scene, B bands, m its pixels that lack a band, M those of them that
+are labelled.
 """
 
 from __future__ import annotations

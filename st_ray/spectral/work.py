@@ -26,7 +26,7 @@ from st_ray.spectral.moments import Precision, SpectralMoments, measure, merge_a
 from st_ray.spectral.tiles import Tile
 
 Arrays = dict[str, NDArray[np.generic]]
-Merge = Callable[[Sequence[Arrays]], Arrays]
+Merge = Callable[[Iterable[Arrays]], Arrays]
 TileWork = Callable[[Sequence[Tile], Sequence[NDArray[np.generic]]], Arrays]
 Item = TypeVar("Item")
 Result = TypeVar("Result")

@@ -8,6 +8,7 @@ import shlex
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -64,9 +65,13 @@ def test_the_readme_tells_what_was_measured(remade: Path) -> None:
 
 def test_the_data_planes_table_tells_what_was_measured() -> None:
     folder = ROOT / "benchmarks" / "results" / "data_plane"
-    pca, patches, tax, scale = (
+    pca, patches, scale, on_ray, *hours = (
         json.loads((folder / f"{name}.json").read_text())
-        for name in ("pca", "patches", "tax", "scale")
+        for name in ("pca", "patches", "scale", "scale_ray", "tax", "tax_before", "tax_busy")
+    )
+    overhead, speedup = (
+        float(np.median([figure for tax in hours for figure in tax[name]]))
+        for name in ("overheads", "two_worker_speedups")
     )
     text = (ROOT / "benchmarks" / "README.md").read_text()
     table = text[text.index("## The data plane") :]
@@ -92,12 +97,11 @@ def test_the_data_planes_table_tells_what_was_measured() -> None:
         f"{percent(relaid['share_of_memcpy_rate'])}",
         "object store": f"{patches['store_bytes_per_labelled_pixel'] / 1000:.1f} kB",
         "gather's share": f"{100 * patches['max_gather_share']:.1f} %",
-        "an epoch on one Ray worker": f"{100 * tax['steady_state_overhead']:.1f} %".replace(
-            "-", "−"
-        ),
-        "two workers": f"{tax['two_worker_speedup']:.2f}×",
-        "`st-ray --help`": f"{tax['help_seconds']:.2f} s",
-        "40 GB scene: memory": f"{largest['peak_rss_gigabytes']:.1f} GB",
+        "an epoch on one Ray worker": f"{100 * overhead:+.1f} %".replace("-", "−"),
+        "two workers": f"{speedup:.2f}×",
+        "`st-ray --help`": f"{hours[0]['help_seconds']:.2f} s",
+        "40 GB scene: memory": f"{on_ray['memory_growth_gigabytes']:.1f} GB above; "
+        f"{largest['peak_rss_gigabytes']:.1f} GB",
         "throughput at 40 GB": percent(scale["throughput_ratio"]),
         "the same, over 2 GB": percent(scale["throughput_ratio_to_memory"]),
     }

@@ -76,8 +76,12 @@ def _signatures(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-def test_moments_merge_across_nodes(spec: RunSpec, nodes: list[str], tmp_path: Path) -> None:
+def test_moments_merge_across_nodes(
+    spec: RunSpec, nodes: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert len(nodes) == NODES
+    monkeypatch.setattr("st_ray.cluster.engine._TO_DRIVER", 4)  # the rest is merged by tasks
+    monkeypatch.setattr("st_ray.cluster.engine._FAN_IN", 2)
     scene = open_scene(spec.scene)
     tiles = plan_tiles(scene.labels.shape, TileSpec(side=2))
     work = MeasureTiles(scene.cube)

@@ -37,7 +37,7 @@ def as_batch(tiles) -> dict[str, np.ndarray]:
     return {name: np.array([row[name] for row in rows], object) for name in rows[0]}
 
 
-def test_a_task_merges_its_blocks_of_tiles_which_are_held_one_at_a_time() -> None:
+def test_a_task_works_through_blocks_of_tiles_and_merges_them() -> None:
     tiles = plan_tiles((20, 4), TileSpec(side=4))
     sizes = []
 
@@ -61,7 +61,9 @@ def test_bad_input_in_one_block_of_a_task_stands_for_the_task() -> None:
         return {"rows": np.array([1])}
 
     batch = as_batch(plan_tiles((20, 4), TileSpec(side=4)))
-    (result,) = unpack(run_task(batch, work, side=4, each=2, kind=None, merge=lambda parts: {}))
+    (result,) = unpack(
+        run_task(batch, work, side=4, each=2, kind=None, merge=lambda parts: list(parts)[0])
+    )
     with pytest.raises(SceneError, match="block 2"):
         require_good(result)
     with pytest.raises(SceneError, match="block 2"):
