@@ -45,11 +45,8 @@ def test_a_task_works_through_blocks_of_tiles_and_merges_them() -> None:
         sizes.append(len(rasters))
         return {"rows": np.array([sum(tile.row for tile in tiles)])}
 
-    def merge(parts):
-        return {"rows": np.array([sum(int(part["rows"][0]) for part in parts)])}
-
     batch = as_batch(tiles)
-    (result,) = unpack(run_task(batch, work, side=4, each=2, kind=None, merge=merge))
+    (result,) = unpack(run_task(batch, work, side=4, each=2, kind=None, merge=add_rows))
     assert sizes == [2, 2, 1]
     assert result["rows"].tolist() == [0 + 4 + 8 + 12 + 16]
 
@@ -61,13 +58,15 @@ def test_bad_input_in_one_block_of_a_task_stands_for_the_task() -> None:
         return {"rows": np.array([1])}
 
     batch = as_batch(plan_tiles((20, 4), TileSpec(side=4)))
-    (result,) = unpack(
-        run_task(batch, work, side=4, each=2, kind=None, merge=lambda parts: list(parts)[0])
-    )
+    (result,) = unpack(run_task(batch, work, side=4, each=2, kind=None, merge=add_rows))
     with pytest.raises(SceneError, match="block 2"):
         require_good(result)
     with pytest.raises(SceneError, match="block 2"):
         require_good(run_task(batch, refuse, side=4, each=2, kind=None, merge=None))
+
+
+def add_rows(parts):
+    return {"rows": np.array([sum(int(part["rows"][0]) for part in parts)])}
 
 
 def refuse(tiles, rasters):
