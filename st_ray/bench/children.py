@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import tempfile
@@ -103,7 +104,8 @@ def watch_code(code: str, words: Sequence[str], timeout: float) -> int:
             peak = memory.stop()
     if child.returncode:
         lines = said.strip().splitlines() or ["no message"]
-        raise TrainingError(f"a run failed: {lines[-1]}")
+        said = re.sub(r"^st_ray\.errors\.\w+: ", "", lines[-1])
+        raise TrainingError(f"a run failed: {said}")
     return peak
 
 
