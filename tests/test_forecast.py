@@ -98,7 +98,7 @@ def test_what_breaks_first_is_told_first() -> None:
     assert fits.placement == "replicate"
     many = forecast(replace(WORK, tiles=4000), MACHINES, RATES)
     assert (many.placement, many.breaks) == ("shard", ())  # too many for the object store
-    huge = forecast(replace(WORK, pixels=1e10, tiles=20_000), MACHINES, RATES)
+    huge = forecast(replace(WORK, pixels=8e9, tiles=20_000), MACHINES, RATES)
     assert [line.split(":")[0] for line in huge.breaks] == [
         "a node's shard of the tiles, in memory",
         "the driver's label rasters and plan of tiles",
