@@ -201,6 +201,8 @@ def test_machines_are_like_this_one_unless_told() -> None:
     assert here.store == pytest.approx(0.3 * here.memory)
     with pytest.raises(SpecError, match=r"--nodes 0: expected a number above 0"):
         machines_like(nodes=0)
+    with pytest.raises(SpecError, match=r"--gpu -3: expected a number above 0"):
+        machines_like(gpu=-3e9)
 
 
 def test_the_command_tells_what_breaks(
