@@ -56,7 +56,7 @@ def plan(
     out: Annotated[Path | None, option("Where to write the figures, JSON.", "nowhere")] = None,
 ) -> None:
     """Forecast time, memory, object store and network of a run. It measures for some seconds."""
-    from st_ray.planning import count_scene, machines_like, plan_run
+    from st_ray.planning import UNITS, count_scene, machines_like, plan_run
     from st_ray.report.report import write_json
     from st_ray.spectral.scene import SceneSpec
 
@@ -77,17 +77,20 @@ def plan(
         classes=classes,
         labelled=labelled,
     )
+    there: dict[str, Any] = {
+        "nodes": nodes,
+        "cores": cores,
+        "memory": memory,
+        "store": store,
+        "network": network,
+        "collective": collective,
+        "disk": disk,
+        "workers": workers,
+        "faster": faster,
+        "gpu": gpu,
+    }
     machines = machines_like(
-        nodes=nodes,
-        cores=cores,
-        memory=memory and memory * _GB,
-        store=store and store * _GB,
-        network=network * _GB,
-        collective=collective * 1e-3,
-        disk=disk and disk * _GB,
-        workers=workers,
-        faster=faster,
-        gpu=gpu and gpu * _GB,
+        **{name: value and value * UNITS.get(name, 1) for name, value in there.items()}
     )
     told = plan_run(spec, amounts, machines)
     _show(told)

@@ -114,6 +114,10 @@ def amounts_of(scene: Scene, spec: RunSpec, **told: Any) -> Amounts:
     return Amounts(**{**own, **told})
 
 
+# What a unit of `st-ray plan`'s option is in `Machines`' own: GB, GB a second, milliseconds.
+UNITS = {**dict.fromkeys(("memory", "store", "network", "disk", "gpu"), 1e9), "collective": 1e-3}
+
+
 def machines_like(
     *,
     nodes: int = 1,
@@ -147,13 +151,11 @@ def machines_like(
     )
     for name, value in asdict(machines).items():
         if value is not None and not 0.0 < value < math.inf:
-            given = value / _UNITS.get(name, 1.0)
+            given = value / UNITS.get(name, 1.0)
             raise SpecError(f"--{name} {given:g}: expected a number above 0")
     return machines
 
 
-# Of `st-ray plan`'s options, in those of `Machines`.
-_UNITS = {**dict.fromkeys(("memory", "store", "network", "disk", "gpu"), 1e9), "collective": 1e-3}
 _STORE = 0.3  # of a node's memory, which is what Ray takes
 
 

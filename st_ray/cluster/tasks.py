@@ -59,13 +59,15 @@ def run_task(
     them is one column of bytes: an error and a result then lie in one table.
     """
     tiles, rasters = tiles_of(batch), _rasters(batch, side, kind)
+    spans = [slice(start, start + each) for start in range(0, len(tiles), each)]
     try:
         if merge is None:
-            return dict(work(tiles, rasters))
-        spans = [slice(start, start + each) for start in range(0, len(tiles), each)]
-        return pack([merge(work(tiles[span], rasters[span]) for span in spans)])
+            results = work(tiles, rasters)
+        else:
+            results = merge(work(tiles[span], rasters[span]) for span in spans)
     except StRayError as error:
-        return dict(as_data(error)) if merge is None else pack([as_data(error)])
+        results = as_data(error)
+    return dict(results) if merge is None else pack([results])
 
 
 def _rasters(batch: Arrays, side: int, kind: str | None) -> list[NDArray[np.generic]]:
