@@ -112,6 +112,28 @@ def merging_tasks(tiles: float, side: int, cpus: int) -> int:
     return math.ceil(blocks / min(_BLOCKS_PER_TASK, max(1, blocks // (_TASKS_PER_CPU * cpus))))
 
 
+# 200 bands of so many pixels take a process a second; Ray Data's first task comes after five.
+_FEW_PIXELS = 4 * _PIXELS_PER_BLOCK
+
+
+def too_few_for_ray(pixels: float) -> bool:
+    """Whether a process has done its work on so many pixels before Ray's have started."""
+    return pixels <= _FEW_PIXELS
+
+
+def map_here(
+    work: TileWork,
+    tiles: Sequence[Tile],
+    side: int,
+    raster_HW: NDArray[np.generic] | None = None,
+) -> Iterator[Arrays]:
+    """`Engine.map_tiles` in this process; the caller merges what it gives one by one."""
+    each = tiles_per_block(side)
+    for start in range(0, len(tiles), each):
+        block = tiles[start : start + each]
+        yield work(block, [_crop_or_nothing(raster_HW, tile, side) for tile in block])
+
+
 class LocalEngine:
     """Everything in this process: for debugging, and as Ray's yardstick."""
 
@@ -138,11 +160,8 @@ class LocalEngine:
         merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """See `Engine.map_tiles`."""
-        del merge  # this process's own; the caller merges one by one
-        each = tiles_per_block(side)
-        for start in range(0, len(tiles), each):
-            block = tiles[start : start + each]
-            yield work(block, [_crop_or_nothing(raster_HW, tile, side) for tile in block])
+        del merge
+        yield from map_here(work, tiles, side, raster_HW)
 
     def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
         """See `Engine.stream_tiles`."""

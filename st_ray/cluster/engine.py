@@ -30,9 +30,12 @@ from st_ray.config import ClusterSpec
 from st_ray.engine import (
     SHARE_OF_STORE,
     choose_device,
+    map_here,
     merging_tasks,
     settle_process,
     tiles_per_block,
+    too_few_for_ray,
+    usable_cores,
 )
 from st_ray.errors import SpecError, StRayError, TrainingError
 from st_ray.learn.fit import Listen
@@ -55,6 +58,7 @@ class RayEngine:
         self.device: Literal["cpu", "cuda"] = "cpu"
         self.memory = 0.0
         self._session = Session(verbose=verbose)
+        self._one_machine = False  # with all that Ray could compute on
 
     def __enter__(self) -> Self:
         self._session.open()
@@ -78,6 +82,9 @@ class RayEngine:
         merge: Merge | None = None,
     ) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.map_tiles`; a task merges its own results."""
+        if too_few_for_ray(len(tiles) * side**2):
+            yield from map_here(work, tiles, side, raster_HW)
+            return
         each, room = tiles_per_block(side), look_around()
         if merge is None:
             tasks = -(-len(tiles) // each)
@@ -104,8 +111,15 @@ class RayEngine:
     def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.stream_tiles`; an actor of a pool is a process.
 
-        Actors get a few tiles at a time, and as many more as their results are taken.
+        Actors get a few tiles at a time, and as many more as their results are taken. Of a few
+        tiles this process makes more in the time that theirs take to import torch.
         """
+        tiles = list(tiles)
+        pixels = sum(tile.height * tile.width for tile in tiles)
+        if self._one_machine and self.device == "cpu" and too_few_for_ray(pixels):
+            settle_process(min(len(usable_cores()), self.workers * self._threads))
+            yield from work.open()(tiles)
+            return
         rows = [asdict(tile) for tile in tiles]
         few = min(_TILES_AT_A_TIME, -(-len(rows) // self.workers))
         blocks = -(-len(rows) // max(1, few))
@@ -113,7 +127,7 @@ class RayEngine:
         kept = ray.put(work)  # for as long as actors may have to be started again
         dataset = ray.data.from_items(rows, override_num_blocks=max(1, blocks)).map_batches(
             streamer,
-            fn_constructor_args=([kept], self.spec.threads or _threads_each(self.workers)),
+            fn_constructor_args=([kept], self._threads),
             batch_size=None,
             compute=ray.data.ActorPoolStrategy(size=max(1, min(self.workers, blocks))),
             num_cpus=max(1, self.spec.threads),
@@ -121,6 +135,11 @@ class RayEngine:
         )
         for batch in _results(dataset):
             yield from map(require_good, unpack(batch))
+
+    @property
+    def _threads(self) -> int:
+        """Of each worker."""
+        return self.spec.threads or _threads_each(self.workers)
 
     def train(self, job: Job, data: TileStack | StackPlan, listen: Listen) -> None:
         """See `st_ray.engine.Engine.train`."""
@@ -140,6 +159,7 @@ class RayEngine:
         self.device = choose_device(self.spec.device, gpus)
         self.memory = SHARE_OF_STORE * room.store
         self.workers = choose_workers(self.spec, self.device, room)
+        self._one_machine = room.nodes == 1 and not room.grows
 
 
 # Enough that a call to an actor is little beside its work, few enough that a map begun is seen.

@@ -26,6 +26,7 @@ class Room:
         most_gpus: Likewise.
         grows: Whether nodes may be added at all.
         store: Bytes of the smallest node's object store.
+        nodes: That are there now.
     """
 
     cpus: int
@@ -34,6 +35,7 @@ class Room:
     most_gpus: int
     grows: bool = False
     store: float = 0.0
+    nodes: int = 1
 
 
 # What Ray's launcher leaves on the head, where jobs' drivers run; Ray itself is asked in vain: its
@@ -53,6 +55,7 @@ def look_around() -> Room:
         most_gpus=max(gpus, later.get("GPU", 0)),
         grows=bool(later),
         store=min(node.get("object_store_memory", 0.0) for node in nodes),
+        nodes=len(nodes),
     )
 
 

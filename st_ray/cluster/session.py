@@ -25,6 +25,8 @@ _ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # no virtual environment of their own for workers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # tasks without GPUs: silences a warning
 }
+# Nobody takes away a Ray that is started here: no process need watch for it.
+_ALONE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
 _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
@@ -50,7 +52,9 @@ class Session:
         Raises:
             SpecError: RAY_ADDRESS names a cluster that does not answer.
         """
-        for name, value in (_ENVIRONMENT if self._verbose else {**_ENVIRONMENT, **_QUIET}).items():
+        alone = not (ray.is_initialized() or _address()) and _no_cluster(read_ray_address())
+        wanted = _ENVIRONMENT | (_ALONE if alone else {})
+        for name, value in (wanted if self._verbose else wanted | _QUIET).items():
             os.environ.setdefault(name, value)
         if not self._verbose:
             silence()
@@ -59,7 +63,7 @@ class Session:
         level = logging.INFO if self._verbose else logging.ERROR
         try:
             ray.init(
-                "local" if not _address() and _ended(read_ray_address()) else None,
+                "local" if alone else None,
                 log_to_driver=self._verbose,
                 logging_level=level,
                 include_dashboard=False if not _address() else None,
@@ -96,13 +100,13 @@ def root_cause(error: BaseException) -> str:
     return f"{first} (--verbose shows Ray's own messages)"
 
 
-def _ended(noted: str | None) -> bool:
-    """Whether the cluster that Ray has noted as this machine's does not answer.
+def _no_cluster(noted: str | None) -> bool:
+    """Whether Ray has noted no cluster as this machine's, or one that does not answer.
 
     One that was killed leaves its address behind, for which Ray would wait for minutes.
     """
     if not noted:
-        return False
+        return True
     host, _, port = noted.rpartition(":")
     try:
         socket.create_connection((host, int(port)), timeout=_ANSWER_S).close()

@@ -19,6 +19,14 @@ def ray_session(s3) -> Iterator[None]:  # whose workers know the credentials
     session.close()
 
 
+@pytest.fixture(scope="module", autouse=True)
+def no_pixels_too_few() -> Iterator[None]:
+    """Tiles go through Ray Data, however few they are."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("st_ray.engine._FEW_PIXELS", 0)
+        yield
+
+
 @pytest.fixture(scope="session")
 def spec(scene_files) -> RunSpec:
     """A run of seconds whose model has BatchNorm and Dropout, at two stages."""

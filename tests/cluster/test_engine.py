@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,8 +21,8 @@ from st_ray.forecast import Rates, forecast
 from st_ray.learn.objectives import resolve_optimizer
 from st_ray.planning import count_scene, machines_like, workload
 from st_ray.spectral.scene import open_scene
-from st_ray.spectral.tiles import TileSpec, plan_tiles
-from st_ray.spectral.work import MeasureTiles, merge_moments, read_moments
+from st_ray.spectral.tiles import Tile, TileSpec, plan_tiles
+from st_ray.spectral.work import Arrays, MeasureTiles, merge_moments, read_moments
 
 pytestmark = [pytest.mark.ray, pytest.mark.usefixtures("ray_session")]
 
@@ -58,6 +59,37 @@ def test_moments_reduced_over_ray_equal_those_of_one_process(spec, monkeypatch, 
     assert one.count == several.count == int(chosen.sum())
     np.testing.assert_allclose(several.mean_B, one.mean_B, rtol=1e-12)
     np.testing.assert_allclose(several.scatter_BB, one.scatter_BB, rtol=1e-9, atol=1e-3)
+
+
+class Echo:
+    """A stream of the tiles' own numbers."""
+
+    def open(self) -> Callable[[Iterable[Tile]], Iterator[Arrays]]:
+        return self._stream
+
+    def _stream(self, tiles: Iterable[Tile]) -> Iterator[Arrays]:
+        for tile in tiles:
+            yield {"index": np.array(tile.index)}
+
+
+@pytest.mark.parametrize(("few", "started"), [(15, True), (16, False)])
+def test_few_pixels_do_not_start_ray_data(spec, monkeypatch, few, started) -> None:
+    monkeypatch.setattr("st_ray.engine._FEW_PIXELS", few)
+    asked = []
+    original = ray.data.from_items
+    monkeypatch.setattr(
+        ray.data, "from_items", lambda *given, **named: asked.append(1) or original(*given, **named)
+    )
+    scene = open_scene(spec.scene)
+    tiles = plan_tiles(scene.labels.shape, TileSpec(side=2))[:4]
+    with open_engine(spec.cluster) as engine:
+        ones_HW = np.ones(scene.labels.shape, np.uint8)
+        moments = engine.map_tiles(MeasureTiles(scene.cube), tiles, 2, ones_HW)
+        assert read_moments(moments).count == 16
+        assert bool(asked) == started
+        streamed = list(engine.stream_tiles(Echo(), tiles))
+    assert sorted(int(part["index"]) for part in streamed) == [0, 1, 2, 3]
+    assert len(asked) == 2 * started
 
 
 @pytest.fixture(scope="module")
