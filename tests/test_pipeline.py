@@ -12,6 +12,7 @@ from PIL import Image
 from torch import nn
 
 from st_ray import BasisSpec, SceneSpec, SplitSpec, TileSpec
+from st_ray.engine import LocalEngine
 from st_ray.errors import SceneError, SpecError, SplitError, TrainingError
 from st_ray.learn.bundle import load_bundle
 from st_ray.learn.tilemap import PredictTiles
@@ -220,6 +221,25 @@ def test_bad_input_is_one_line_and_leaves_nothing(spec, change, error, message, 
         run_curriculum(replace(spec, **{"out": str(out), **change}))
     assert "\n" not in str(caught.value)
     assert not out.exists()
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"split": SplitSpec(kind="nowhere.mat")}, r"no such split file: nowhere\.mat"),
+        ({"split": SplitSpec(kind="scenes")}, r"needs several scenes"),
+        ({"patch_size": 99}, r"patch_size=99 exceeds"),
+    ],
+)
+def test_what_needs_no_engine_is_refused_before_one_starts(
+    spec, settings, message, tmp_path, monkeypatch
+) -> None:
+    def start(engine: LocalEngine) -> None:
+        raise AssertionError(f"{engine} was started")
+
+    monkeypatch.setattr(LocalEngine, "__enter__", start)
+    with pytest.raises((SpecError, SplitError), match=message):
+        run_curriculum(replace(spec, out=str(tmp_path / "out"), **settings))
 
 
 def test_labels_of_one_class_are_refused(spec, scene_files, tmp_path) -> None:

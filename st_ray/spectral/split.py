@@ -134,10 +134,8 @@ def split_labels(
         SplitError: A class has too few pixels or scenes, a mask does not fit, a part would be
             empty, or scenes with one label each would be in several parts.
     """
-    _check_patch(patch_size, labels_HW.shape)
-    kind = settle_kind(spec.kind, members)
-    path = Path(kind).expanduser()
-    if kind not in NAMED and path.is_file() and holds_split(path):
+    kind = check_split(spec.kind, patch_size, labels_HW.shape, members)
+    if kind not in NAMED and holds_split(path := find_mask(kind, NAMED)):
         split = load_split(path, labels_HW)
     else:
         settled, rng = replace(spec, kind=kind), np.random.default_rng(seed)
@@ -154,6 +152,23 @@ def split_labels(
             )
             raise SplitError(f"split {kind!r} leaves no {PART_NAMES[part]} pixel; {remedy}")
     return replace(split, extents=tuple(member.extent for member in members))
+
+
+def check_split(
+    kind: str, patch_size: int, shape: tuple[int, ...], members: Sequence[Member]
+) -> str:
+    """The kind, "auto" settled; raises as `split_labels` does where that needs no pixel."""
+    check_odd(patch_size)
+    if patch_size > min(shape):
+        largest = min(shape) - 1 + min(shape) % 2
+        raise SpecError(
+            f"patch_size={patch_size} exceeds the scene's {shape[0]} x {shape[1]} pixels; "
+            f"set patch_size <= {largest}"
+        )
+    kind = settle_kind(kind, members)
+    if kind not in NAMED:
+        find_mask(kind, NAMED)
+    return kind
 
 
 def _scenes(
@@ -189,16 +204,6 @@ def _draw(
     else:
         masks = read_masks(find_mask(spec.kind, NAMED), spec.test_path, spec.mask_key, labels)
     return _of_masks(labels, masks, spec, rng)
-
-
-def _check_patch(patch_size: int, shape: tuple[int, ...]) -> None:
-    check_odd(patch_size)
-    if patch_size > min(shape):
-        largest = min(shape) - 1 + min(shape) % 2
-        raise SpecError(
-            f"patch_size={patch_size} exceeds the scene's {shape[0]} x {shape[1]} pixels; "
-            f"set patch_size <= {largest}"
-        )
 
 
 def _check_classes(labels: Labels) -> None:
