@@ -63,6 +63,7 @@ class Engine(Protocol):
         raster_HW: NDArray[np.generic] | None = None,
         *,
         merge: Merge | None = None,
+        heavy: bool = False,
     ) -> Iterator[Arrays]:
         """Run work over blocks of tiles, in no particular order.
 
@@ -73,6 +74,8 @@ class Engine(Protocol):
             raster_HW: Its crop under each tile is handed to the work, to be read.
             merge: Makes one result of several, in any order and grouping; then few come back,
                 however many tiles there are.
+            heavy: It takes far longer than measuring a tile: not to be done by the driver alone,
+                however few the tiles.
         """
 
     def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
@@ -112,13 +115,9 @@ def merging_tasks(tiles: float, side: int, cpus: int) -> int:
     return math.ceil(blocks / min(_BLOCKS_PER_TASK, max(1, blocks // (_TASKS_PER_CPU * cpus))))
 
 
-# 200 bands of so many pixels take a process a second; Ray Data's first task comes after five.
-_FEW_PIXELS = 4 * _PIXELS_PER_BLOCK
-
-
-def too_few_for_ray(pixels: float) -> bool:
-    """Whether a process has done its work on so many pixels before Ray's have started."""
-    return pixels <= _FEW_PIXELS
+# Pixels that one process has measured, or classified, before Ray's have begun: it takes a second
+# for 200 bands of them where Ray Data takes five to start, and actors that classify import torch.
+FEW_MEASURED, FEW_CLASSIFIED = 4 * _PIXELS_PER_BLOCK, _PIXELS_PER_BLOCK
 
 
 def map_here(
@@ -158,9 +157,10 @@ class LocalEngine:
         raster_HW: NDArray[np.generic] | None = None,
         *,
         merge: Merge | None = None,
+        heavy: bool = False,
     ) -> Iterator[Arrays]:
         """See `Engine.map_tiles`."""
-        del merge
+        del merge, heavy
         yield from map_here(work, tiles, side, raster_HW)
 
     def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:

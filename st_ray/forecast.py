@@ -13,7 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from st_ray.engine import SHARE_OF_MEMORY, SHARE_OF_STORE, merging_tasks, too_few_for_ray
+from st_ray.engine import FEW_MEASURED, SHARE_OF_MEMORY, SHARE_OF_STORE, merging_tasks
 from st_ray.learn.curriculum import PlannedStage
 from st_ray.learn.fit import SHARE_OF_GPU
 
@@ -190,8 +190,8 @@ def forecast(work: Workload, machines: Machines, rates: Rates) -> Forecast:
         "scoring": scoring + testing / trainers,
         "map": work.mapped * a_map,
     }
-    parts = max(merging_tasks(work.measured / work.side**2, work.side, cores), 2.0 * cores)
-    if too_few_for_ray(work.measured):
+    parts = max(merging_tasks(work.pixels / work.side**2, work.side, cores), 2.0 * cores)
+    if work.pixels <= FEW_MEASURED:  # by the driver
         parts = 0.0
     network = {
         "moments": 8.0 * work.bands**2 * parts if machines.nodes > 1 else 0.0,

@@ -65,7 +65,7 @@ def keep_patches(
             work = ExportTiles(plan.alone, card, folder)
             with run.clock("ingest"):
                 clear_patches(folder)
-                parts = engine.map_tiles(work, plan.tiles, plan.side, codes)
+                parts = engine.map_tiles(work, plan.tiles, plan.side, codes, heavy=True)
                 rows = sum(int(part["rows"].sum()) for part in parts)
     card = replace(card, rows=rows)
     write_card(card, folder)

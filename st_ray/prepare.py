@@ -24,7 +24,7 @@ from st_ray.spectral.basis import SpectralBasis
 from st_ray.spectral.ingest import StackPlan
 from st_ray.spectral.patches import TileStack
 from st_ray.spectral.scene import Scene
-from st_ray.spectral.split import Split, check_split, split_labels
+from st_ray.spectral.split import Split, settle_split, split_labels
 from st_ray.spectral.tiles import Tile, plan_tiles
 from st_ray.steps import (
     check_samples,
@@ -69,7 +69,7 @@ class Run:
         else:
             shape = default_shape(spec.backbone, brought=recipe.own_build is not None)
             curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size, shape)
-            check_split(spec.split.kind, curriculum.patch_size, scene.labels.shape, scene.members)
+            settle_split(spec.split.kind, curriculum.patch_size, scene.labels.shape, scene.members)
         stages = plan_stages(
             curriculum,
             bands=bands,

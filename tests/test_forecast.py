@@ -86,8 +86,8 @@ def test_workers_share_the_training_and_exchange_gradients() -> None:
     assert told.seconds["training"] == pytest.approx(4.0)
     assert told.seconds["map"] == pytest.approx(1e8 * 3e-4 / 16)  # tiles are read meanwhile
     assert told.network["gradients"] == pytest.approx(2 * 4e6 * 1000 * 7)
-    assert told.network["moments"] == 8 * 200**2 * 39  # 153 blocks, 8 CPUs
-    assert forecast(replace(WORK, measured=2e5), many, RATES).network["moments"] == 0  # the driver
+    assert told.network["moments"] == 8 * 200**2 * 48  # 1,526 blocks, 8 CPUs
+    assert forecast(replace(WORK, pixels=2e5), many, RATES).network["moments"] == 0  # the driver
     assert told.network["tiles, replicated"] == pytest.approx(3 * told.stack)
     assert told.node_memory["shard"] == pytest.approx(told.stack / 4)
 

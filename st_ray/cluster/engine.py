@@ -28,13 +28,14 @@ from st_ray.cluster.tasks import (
 from st_ray.cluster.trainer import train_on_workers
 from st_ray.config import ClusterSpec
 from st_ray.engine import (
+    FEW_CLASSIFIED,
+    FEW_MEASURED,
     SHARE_OF_STORE,
     choose_device,
     map_here,
     merging_tasks,
     settle_process,
     tiles_per_block,
-    too_few_for_ray,
     usable_cores,
 )
 from st_ray.errors import SpecError, StRayError, TrainingError
@@ -58,7 +59,7 @@ class RayEngine:
         self.device: Literal["cpu", "cuda"] = "cpu"
         self.memory = 0.0
         self._session = Session(verbose=verbose)
-        self._one_machine = False  # with all that Ray could compute on
+        self._alone = False  # on the only machine, where Ray was started here
 
     def __enter__(self) -> Self:
         self._session.open()
@@ -80,9 +81,10 @@ class RayEngine:
         raster_HW: NDArray[np.generic] | None = None,
         *,
         merge: Merge | None = None,
+        heavy: bool = False,
     ) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.map_tiles`; a task merges its own results."""
-        if too_few_for_ray(len(tiles) * side**2):
+        if not heavy and _pixels(tiles) <= FEW_MEASURED:
             yield from map_here(work, tiles, side, raster_HW)
             return
         each, room = tiles_per_block(side), look_around()
@@ -111,13 +113,10 @@ class RayEngine:
     def stream_tiles(self, work: TileStream, tiles: Iterable[Tile]) -> Iterator[Arrays]:
         """See `st_ray.engine.Engine.stream_tiles`; an actor of a pool is a process.
 
-        Actors get a few tiles at a time, and as many more as their results are taken. Of a few
-        tiles this process makes more in the time that theirs take to import torch.
+        Actors get a few tiles at a time, and as many more as their results are taken.
         """
         tiles = list(tiles)
-        pixels = sum(tile.height * tile.width for tile in tiles)
-        if self._one_machine and self.device == "cpu" and too_few_for_ray(pixels):
-            settle_process(min(len(usable_cores()), self.workers * self._threads))
+        if self._alone and self.device == "cpu" and _pixels(tiles) <= FEW_CLASSIFIED:
             yield from work.open()(tiles)
             return
         rows = [asdict(tile) for tile in tiles]
@@ -128,7 +127,7 @@ class RayEngine:
         dataset = ray.data.from_items(rows, override_num_blocks=max(1, blocks)).map_batches(
             streamer,
             fn_constructor_args=([kept], self._threads),
-            batch_size=None,
+            batch_size=max(1, few),  # with GPUs, Ray Data wants a number
             compute=ray.data.ActorPoolStrategy(size=max(1, min(self.workers, blocks))),
             num_cpus=max(1, self.spec.threads),
             num_gpus=int(self.device == "cuda"),
@@ -159,7 +158,8 @@ class RayEngine:
         self.device = choose_device(self.spec.device, gpus)
         self.memory = SHARE_OF_STORE * room.store
         self.workers = choose_workers(self.spec, self.device, room)
-        self._one_machine = room.nodes == 1 and not room.grows
+        self._alone = self._session.started and room.nodes == 1
+        settle_process(min(len(usable_cores()), self.workers * self._threads))
 
 
 # Enough that a call to an actor is little beside its work, few enough that a map begun is seen.
@@ -181,6 +181,10 @@ class _Streamer:
         except StRayError as error:
             results = [as_data(error)]
         return pack(results)
+
+
+def _pixels(tiles: Sequence[Tile]) -> int:
+    return sum(tile.height * tile.width for tile in tiles)
 
 
 def _threads_each(workers: int) -> int:

@@ -25,8 +25,8 @@ _ENVIRONMENT = {
     "RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0",  # no virtual environment of their own for workers
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",  # tasks without GPUs: silences a warning
 }
-# Nobody takes away a Ray that is started here: no process need watch for it.
-_ALONE = {"RAY_TRAIN_ENABLE_PREEMPTION_WATCHER": "0"}
+# A process of every training run, which a Ray that is started here has no use for.
+_WATCHER = "RAY_TRAIN_ENABLE_PREEMPTION_WATCHER"
 _QUIET = {
     "RAY_DATA_DISABLE_PROGRESS_BARS": "1",
     "RAY_TRAIN_ENABLE_PRINT_PATCH": "0",
@@ -39,12 +39,14 @@ class Session:
 
     Attributes:
         local: Whether Ray is this machine's own, rather than a cluster named by RAY_ADDRESS.
+        started: Whether it was started here, and stops with this session.
     """
 
     def __init__(self, *, verbose: bool) -> None:
         self._verbose = verbose
-        self._opened = False
+        self._opened = self._unwatched = False
         self.local = not _address()
+        self.started = False
 
     def open(self) -> None:
         """Connect to RAY_ADDRESS or the cluster this job runs on, or start Ray locally.
@@ -52,14 +54,13 @@ class Session:
         Raises:
             SpecError: RAY_ADDRESS names a cluster that does not answer.
         """
-        alone = not (ray.is_initialized() or _address()) and _no_cluster(read_ray_address())
-        wanted = _ENVIRONMENT | (_ALONE if alone else {})
-        for name, value in (wanted if self._verbose else wanted | _QUIET).items():
+        for name, value in (_ENVIRONMENT if self._verbose else {**_ENVIRONMENT, **_QUIET}).items():
             os.environ.setdefault(name, value)
         if not self._verbose:
             silence()
         if ray.is_initialized():
             return
+        alone = not _address() and _no_cluster(read_ray_address())
         level = logging.INFO if self._verbose else logging.ERROR
         try:
             ray.init(
@@ -75,13 +76,17 @@ class Session:
                 f"cannot reach Ray at {_address() or 'this machine'}: {first}; "
                 "check RAY_ADDRESS, or unset it to start Ray here"
             ) from error
-        self._opened = True
+        self._opened, self.started = True, alone
+        if alone and _WATCHER not in os.environ:
+            os.environ[_WATCHER], self._unwatched = "0", True
 
     def close(self) -> None:
         """Disconnect; a Ray that was started here stops."""
+        if self._unwatched:  # the next Ray may be a cluster's
+            os.environ.pop(_WATCHER, None)
         if self._opened:
             ray.shutdown()
-            self._opened = False
+        self._opened = self._unwatched = self.started = False
 
 
 def silence() -> None:

@@ -134,7 +134,7 @@ def split_labels(
         SplitError: A class has too few pixels or scenes, a mask does not fit, a part would be
             empty, or scenes with one label each would be in several parts.
     """
-    kind = check_split(spec.kind, patch_size, labels_HW.shape, members)
+    kind = settle_split(spec.kind, patch_size, labels_HW.shape, members)
     if kind not in NAMED and holds_split(path := find_mask(kind, NAMED)):
         split = load_split(path, labels_HW)
     else:
@@ -154,7 +154,7 @@ def split_labels(
     return replace(split, extents=tuple(member.extent for member in members))
 
 
-def check_split(
+def settle_split(
     kind: str, patch_size: int, shape: tuple[int, ...], members: Sequence[Member]
 ) -> str:
     """The kind, "auto" settled; raises as `split_labels` does where that needs no pixel."""

@@ -23,7 +23,8 @@ def ray_session(s3) -> Iterator[None]:  # whose workers know the credentials
 def no_pixels_too_few() -> Iterator[None]:
     """Tiles go through Ray Data, however few they are."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("st_ray.engine._FEW_PIXELS", 0)
+        patch.setattr("st_ray.cluster.engine.FEW_MEASURED", -1)
+        patch.setattr("st_ray.cluster.engine.FEW_CLASSIFIED", -1)
         yield
 
 

@@ -7,6 +7,7 @@ import signal
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,9 +16,10 @@ import torch
 from ray.experimental import get_local_object_locations
 
 from st_ray import ClusterSpec, Report, RunSpec, SceneSpec, run_curriculum
-from st_ray.engine import LocalEngine, open_engine
+from st_ray.engine import LocalEngine, open_engine, usable_cores
 from st_ray.errors import SceneError, SpecError, TrainingError
 from st_ray.forecast import Rates, forecast
+from st_ray.keep import keep_patches
 from st_ray.learn.objectives import resolve_optimizer
 from st_ray.planning import count_scene, machines_like, workload
 from st_ray.spectral.scene import open_scene
@@ -72,24 +74,64 @@ class Echo:
             yield {"index": np.array(tile.index)}
 
 
-@pytest.mark.parametrize(("few", "started"), [(15, True), (16, False)])
-def test_few_pixels_do_not_start_ray_data(spec, monkeypatch, few, started) -> None:
-    monkeypatch.setattr("st_ray.engine._FEW_PIXELS", few)
-    asked = []
+@pytest.fixture
+def asked(monkeypatch) -> list[int]:
+    """Grows with every dataset that is made."""
+    made: list[int] = []
     original = ray.data.from_items
-    monkeypatch.setattr(
-        ray.data, "from_items", lambda *given, **named: asked.append(1) or original(*given, **named)
-    )
+
+    def from_items(*given: Any, **named: Any) -> ray.data.Dataset:
+        made.append(1)
+        return original(*given, **named)
+
+    monkeypatch.setattr(ray.data, "from_items", from_items)
+    return made
+
+
+@pytest.mark.parametrize(
+    ("few", "heavy", "datasets"), [(15, False, 1), (16, True, 1), (16, False, 0)]
+)
+def test_few_pixels_are_measured_by_the_driver(
+    spec, monkeypatch, asked, few, heavy, datasets
+) -> None:
+    monkeypatch.setattr("st_ray.cluster.engine.FEW_MEASURED", few)
     scene = open_scene(spec.scene)
     tiles = plan_tiles(scene.labels.shape, TileSpec(side=2))[:4]
+    ones_HW = np.ones(scene.labels.shape, np.uint8)
     with open_engine(spec.cluster) as engine:
-        ones_HW = np.ones(scene.labels.shape, np.uint8)
-        moments = engine.map_tiles(MeasureTiles(scene.cube), tiles, 2, ones_HW)
+        moments = engine.map_tiles(MeasureTiles(scene.cube), tiles, 2, ones_HW, heavy=heavy)
         assert read_moments(moments).count == 16
-        assert bool(asked) == started
+        # Of two workers with one each.
+        assert torch.get_num_threads() == min(2, len(usable_cores()))
+    assert len(asked) == datasets
+
+
+def test_patches_kept_by_ray_tasks_are_those_of_this_process(spec, asked, tmp_path) -> None:
+    cards = []
+    for workers in (2, 0):
+        here = replace(spec, cluster=replace(spec.cluster, workers=workers))
+        cards.append(keep_patches(here, str(tmp_path / str(workers))))
+    assert cards[0] == cards[1]
+    assert cards[0].rows > 0
+    assert asked
+
+
+@pytest.mark.parametrize(
+    ("few", "alone", "device", "datasets"),
+    [(16, True, "cpu", 0), (15, True, "cpu", 1), (16, False, "cpu", 1), (16, True, "cuda", 1)],
+)
+def test_few_pixels_are_classified_by_a_driver_that_is_alone_on_its_machine(
+    spec, monkeypatch, asked, few, alone, device, datasets
+) -> None:
+    monkeypatch.setattr("st_ray.cluster.engine.FEW_CLASSIFIED", few)
+    monkeypatch.setattr("st_ray.cluster.engine._results", lambda dataset: iter(()))  # no GPU here
+    tiles = plan_tiles((4, 4), TileSpec(side=2))
+    with open_engine(spec.cluster) as engine:
+        assert not engine._alone  # Ray was there before
+        engine._alone, engine.device = alone, device
         streamed = list(engine.stream_tiles(Echo(), tiles))
-    assert sorted(int(part["index"]) for part in streamed) == [0, 1, 2, 3]
-    assert len(asked) == 2 * started
+    assert [int(part["index"]) for part in streamed] == ([] if datasets else [0, 1, 2, 3])
+    assert len(asked) == datasets
 
 
 @pytest.fixture(scope="module")
