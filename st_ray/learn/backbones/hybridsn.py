@@ -85,9 +85,7 @@ class HybridSN(nn.Module):
     full_epochs=30,
     learning_rate=3e-3,
     optimizer="muon",
-    shape=CurriculumShape(
-        0.8, (StageShape(60, 0.45, 12), StageShape(60, 0.64, 8), StageShape(60, 1.0, 4))
-    ),
+    shape=CurriculumShape(0.37, (StageShape(60, 1.0, 1.0),)),
     growth=(
         "exact from any number of components; a larger patch changes no weight but the pixels "
         "that are averaged"
