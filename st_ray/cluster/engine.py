@@ -120,15 +120,15 @@ class RayEngine:
             yield from work.open()(tiles)
             return
         rows = [asdict(tile) for tile in tiles]
-        few = min(_TILES_AT_A_TIME, -(-len(rows) // self.workers))
-        blocks = -(-len(rows) // max(1, few))
+        few = max(1, min(_TILES_AT_A_TIME, -(-len(rows) // self.workers)))
+        blocks = max(1, -(-len(rows) // few))
         streamer: Any = _Streamer
         kept = ray.put(work)  # for as long as actors may have to be started again
-        dataset = ray.data.from_items(rows, override_num_blocks=max(1, blocks)).map_batches(
+        dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
             streamer,
             fn_constructor_args=([kept], self._threads),
-            batch_size=max(1, few),  # with GPUs, Ray Data wants a number
-            compute=ray.data.ActorPoolStrategy(size=max(1, min(self.workers, blocks))),
+            batch_size=few,  # with GPUs, Ray Data wants a number
+            compute=ray.data.ActorPoolStrategy(size=min(self.workers, blocks)),
             num_cpus=max(1, self.spec.threads),
             num_gpus=int(self.device == "cuda"),
         )
