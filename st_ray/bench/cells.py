@@ -35,7 +35,8 @@ class BenchSpec:
         scenes: Registered names or paths.
         splits: "random", "disjoint", or mask files.
         backbones: Registered names, or "package.module:function".
-        arms: Names of `st_ray.bench.arms.ARMS`; "full" is always among them.
+        arms: Names of `st_ray.bench.arms.ARMS`; without "full" they are compared with each other,
+            and with "full" only where it is known.
         seeds: Of the runs.
         tuning_seed: Of the searches; none of the seeds.
         full_epochs: T0; None: searched.
@@ -67,7 +68,7 @@ class BenchSpec:
     max_hours: float | None = None
 
     def __post_init__(self) -> None:
-        for name in ("scenes", "splits", "backbones", "seeds"):
+        for name in ("scenes", "splits", "backbones", "arms", "seeds"):
             values = getattr(self, name)
             if not values:
                 raise SpecError(f"bench: no {name} given; give at least one")

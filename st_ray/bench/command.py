@@ -42,6 +42,13 @@ def training(
         list[str] | None,
         option("An arm beside full, or all; repeatable (a wrong name lists them).", "default"),
     ] = None,
+    full: Annotated[
+        bool,
+        typer.Option(
+            help="Train the baseline too. Without it arms are compared with each other, on more "
+            "seeds in the same time; times to accuracy are known only where it was trained before."
+        ),
+    ] = True,
     labels: Annotated[
         str | None,
         option("Label raster of the scene, where it is not registered.", "the scene's own"),
@@ -87,7 +94,6 @@ def training(
 
     from rich.console import Console
 
-    from st_ray.bench.arms import ARMS
     from st_ray.bench.cells import BenchSpec
     from st_ray.bench.training import run_bench
     from st_ray.learn.backbones import backbones
@@ -99,7 +105,7 @@ def training(
         scenes=tuple(scene or ("indian_pines",)),
         splits=tuple(split or ("random",)),
         backbones=_all_or(backbone or ["resnet2d"], backbones()),
-        arms=_all_or(arm or ["default"], ARMS),
+        arms=_arms(arm or ["default"], full=full),
         seeds=seeds_of(seeds),
         tuning_seed=tuning_seed,
         full_epochs=length,
@@ -194,6 +200,22 @@ def _lengths(words: list[str]) -> tuple[int | None, dict[str, int]]:
         else:
             every = epochs
     return every, some
+
+
+def _arms(names: list[str], *, full: bool) -> tuple[str, ...]:
+    """The arms asked for, and the baseline unless it is not wanted.
+
+    Raises:
+        SpecError: It is asked for and not wanted.
+    """
+    from st_ray.bench.arms import ARMS
+    from st_ray.errors import SpecError
+
+    if full:
+        return ("full", *_all_or(names, ARMS))
+    if "full" in names:
+        raise SpecError("--arm full --no-full: expected one of the two")
+    return tuple(name for name in _all_or(names, ARMS) if name != "full")
 
 
 def _all_or(names: list[str], known: Any) -> tuple[str, ...]:

@@ -89,14 +89,22 @@ class Meter:
         rate: float,
         target: float | None,
         kind: str = "tune",
+        *,
+        known: bool = False,
     ) -> Row:
-        """A cell's row, from the ledger or measured now; with "error" in it if it diverged."""
+        """A cell's row, with "error" in it if it diverged: from the ledger, or measured now.
+
+        Raises:
+            OutOfTimeError: It is not in the ledger, and the time is over or it must be `known`.
+        """
         spec = run_spec(self.spec, place, arm, plan, rate)
         digests = {"scene": self.digests[place.scene], "split": split_digest(place.split)}
         digests |= {"device": self.device, "target": repr(target)}
         key = cell_key(kind, plan, spec, digests)
         row = self.ledger.get(key)
         if row is None:
+            if known:
+                raise OutOfTimeError
             self._check_time()
             begun = datetime.now(UTC).isoformat(timespec="seconds")
             try:

@@ -9,7 +9,6 @@ differs in what it divides: all the seconds of "full", to the end of its T0 epoc
 from __future__ import annotations
 
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from itertools import groupby
 from typing import Any
@@ -87,16 +86,18 @@ def _place(row: Row) -> tuple[str, str, str]:
 def _group(rows: list[Row]) -> Table:
     """All arms of one scene, split and backbone."""
     by_arm: dict[str, dict[int, Row]] = {}
-    failed: Counter[str] = Counter()
+    failed: dict[str, set[int]] = {}
     for row in rows:
         if "error" in row:
-            failed[row["arm"]] += 1
+            failed.setdefault(row["arm"], set()).add(row["seed"])
         else:
             by_arm.setdefault(row["arm"], {})[row["seed"]] = row
     full, default = by_arm.get("full", {}), by_arm.get("default", {})
     scene, split, backbone = _place(rows[0])
     arms = [
-        _arm(name, by_arm[name], full, default, failed[name]) for name in ARMS if name in by_arm
+        _arm(name, by_arm[name], full, default, len(failed.get(name, set()) & full.keys()))
+        for name in ARMS
+        if name in by_arm
     ]
     return {"scene": scene, "split": split, "backbone": backbone, "arms": arms}
 
@@ -110,7 +111,7 @@ def _arm(
 ) -> Table:
     """One arm: its own medians, what it is against "full", and what "default" is against it.
 
-    A failed run counts as one that never reached the target.
+    A failed run counts as one that never reached the target; `failed` counts those beside "full".
     """
     seeds = sorted(own)
     pairs = [(own[seed], full[seed]) for seed in seeds if seed in full]
@@ -209,7 +210,7 @@ def _headline(groups: Sequence[Table]) -> Table:
     backbones = {}
     for group in groups:
         arm = find_arm(group, "default")
-        if (group["scene"], group["split"]) == (scene, split) and arm and arm["seeds"]:
+        if (group["scene"], group["split"]) == (scene, split) and arm and arm["pairs"]:
             backbones[group["backbone"]] = {
                 "speedup": arm["speedup"]["median"],
                 "whole_speedup": arm["whole_speedup"]["median"],

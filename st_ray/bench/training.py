@@ -3,13 +3,14 @@
 For each scene and backbone the baseline's length T0 and every arm's learning rate are found on
 validation pixels of a random split with a seed of its own. Then, seed by seed, all arms of a
 (scene, split, backbone) are trained one after another on one worker, in an order that turns with
-the seed, "full" first: its final validation OA is the target of the others.
+the seed, "full" first: its final validation OA is the target of the others. Where it
+is not asked for, and not known, there is no target.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import product
 from pathlib import Path
@@ -19,7 +20,7 @@ from st_ray.bench.arms import Arm, Ground, find_arms, plan_arm
 from st_ray.bench.cells import BenchSpec, Place, scene_digest
 from st_ray.bench.ledger import CELLS_FILE, Ledger, Row
 from st_ray.bench.meter import Meter, Say
-from st_ray.bench.search import Found, choose_rate, shortest_length
+from st_ray.bench.search import choose_rate, shortest_length
 from st_ray.bench.summary import summarise
 from st_ray.bench.workers import OutOfTimeError, Task, Worker, check_cores, run_all
 from st_ray.bench.write import write_bench
@@ -58,13 +59,28 @@ def run_bench(spec: BenchSpec, say: Say = print) -> tuple[dict[str, Any], bool]:
     return table, done
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Settled:
+    """What the searches for a scene and a backbone end with.
+
+    Attributes:
+        epochs: T0.
+        capped: Whether none three times as long was tried, which would have been too long.
+        rates: Learning rates by arm; one is missing where the time was over.
+    """
+
+    epochs: int
+    capped: bool = False
+    rates: dict[str, float] = field(default_factory=dict)
+
+
 class _Bench:
     def __init__(self, spec: BenchSpec, ledger: Ledger, say: Say) -> None:
         self.spec, self.say = spec, say
         self.arms = find_arms(spec.arms)
         self.engine = LocalEngine(spec.base.cluster)
         self.scenes = {name: self._open(name) for name in spec.scenes}
-        self.found: dict[tuple[str, str], tuple[Found, dict[str, float]]] = {}
+        self.settled: dict[tuple[str, str], _Settled] = {}
         digests = {name: scene_digest(scene) for name, scene in self.scenes.items()}
         self.meter = Meter(spec, ledger, digests, self.engine.device, say)
         self._rehearse()
@@ -107,6 +123,7 @@ class _Bench:
             yield partial(self._run, place)
 
     def _arms(self, backbone: str, split: str = "random") -> tuple[Arm, ...]:
+        """Those asked for; "full" is first, asked for or not."""
         return tuple(arm for arm in self.arms if arm.suits(backbone, split))
 
     def _ground(self, scene: str, backbone: str, full_epochs: int, worker: Worker | None) -> Ground:
@@ -124,58 +141,66 @@ class _Bench:
     def _search(self, scene: str, backbone: str, worker: Worker) -> None:
         split = settle_kind("auto", self.scenes[scene].members)
         place = Place(scene=scene, split=split, backbone=backbone, seed=self.spec.tuning_seed)
-        full, *others = self._arms(backbone)
+        full, *_ = arms = self._arms(backbone)
 
-        def score(arm: Arm, full_epochs: int, rate: float) -> float:
+        def score(arm: Arm, full_epochs: int, rate: float, *, known: bool = False) -> float:
             plan = arm.fit(self._ground(scene, backbone, full_epochs, worker))
-            row = self.meter.measure(worker, place, arm.name, plan, rate, None)
+            row = self.meter.measure(worker, place, arm.name, plan, rate, None, known=known)
             return _score(row)
 
         rate, length = self.spec.rate, self.spec.length(backbone)
         if length is not None:
-            found = Found(length, rate or choose_rate(partial(score, full, length)), False)
+            settled = _Settled(epochs=length)
         else:
             found = shortest_length(
                 lambda n, r: score(full, n, rate or r), self.spec.first, self.spec.longest
             )
-        ground = self._ground(scene, backbone, found.epochs, worker)
-        rates = {full.name: rate or found.rate}
-        self.found[scene, backbone] = found, rates
+            rates = {full.name: rate or found.rate}
+            settled = _Settled(epochs=found.epochs, capped=found.capped, rates=rates)
+        ground = self._ground(scene, backbone, settled.epochs, worker)
+        self.settled[scene, backbone] = settled
         late = False
-        for arm in others:
+        for arm in arms:
+            if arm.name in settled.rates:
+                continue
+            asked = arm.name in self.spec.arms
             try:
                 fixed = arm.fit(ground).rate or rate
-                rates[arm.name] = fixed or choose_rate(partial(score, arm, found.epochs))
+                trial = partial(score, arm, settled.epochs, known=not asked)
+                settled.rates[arm.name] = fixed or choose_rate(trial)
             except OutOfTimeError:
-                late = True
+                late |= asked
         if late:
             raise OutOfTimeError
-        listed = ", ".join(f"{name} {value:g}" for name, value in rates.items())
-        capped = " (none three times as long was tried)" if found.capped else ""
+        listed = ", ".join(f"{name} {value:g}" for name, value in settled.rates.items())
+        capped = " (none three times as long was tried)" if settled.capped else ""
         self.say(
-            f"{scene} {backbone}: T0 = {found.epochs} epochs{capped}; learning rates: {listed}"
+            f"{scene} {backbone}: T0 = {settled.epochs} epochs{capped}; learning rates: {listed}"
         )
 
     def _run(self, place: Place, worker: Worker) -> None:
-        if (place.scene, place.backbone) not in self.found:
+        settled = self.settled.get((place.scene, place.backbone))
+        if settled is None:
             raise OutOfTimeError  # its searches did not end
-        found, rates = self.found[place.scene, place.backbone]
-        ground = self._ground(place.scene, place.backbone, found.epochs, worker)
+        ground = self._ground(place.scene, place.backbone, settled.epochs, worker)
         first, *others = self._arms(place.backbone, place.split)
         target: float | None = None
         turn = self.spec.seeds.index(place.seed) % max(1, len(others))
         late = False
         for arm in (first, *others[turn:], *others[:turn]):
-            if arm.name not in rates:
-                late = True
+            asked = arm.name in self.spec.arms
+            if arm.name not in settled.rates:
+                late |= asked
                 continue
+            rate = settled.rates[arm.name]
             try:
-                plan = arm.fit(ground)
                 row = self.meter.measure(
-                    worker, place, arm.name, plan, rates[arm.name], target, kind="run"
+                    *(worker, place, arm.name, arm.fit(ground), rate, target),
+                    kind="run",
+                    known=not asked,
                 )
             except OutOfTimeError:  # what comes after may have been measured by an earlier call
-                late = True
+                late |= asked
                 continue
             if arm is first and "error" not in row:
                 target = float(row["validation"]["oa"])
@@ -187,19 +212,15 @@ class _Bench:
         self._gather()
         rows = list(self.meter.rows.values())
         looked_at = [row for row in self.meter.ledger.rows() if row["kind"] == "tune"]
-        found = {(Path(scene).stem, backbone) for scene, backbone in self.found}
+        settled = {(Path(scene).stem, backbone): s for (scene, backbone), s in self.settled.items()}
         return summarise(
             [row for row in rows if row["kind"] == "run"],
             scenes=[Path(name).stem for name in self.spec.scenes],
             searched={
-                (Path(scene).stem, backbone): {
-                    "full_epochs": found.epochs,
-                    "capped": found.capped,
-                    "rates": rates,
-                }
-                for (scene, backbone), (found, rates) in self.found.items()
+                place: {"full_epochs": s.epochs, "capped": s.capped, "rates": s.rates}
+                for place, s in settled.items()
             },
-            configurations=sum((row["scene"], row["backbone"]) in found for row in looked_at),
+            configurations=sum((row["scene"], row["backbone"]) in settled for row in looked_at),
             versions=installed_versions(),
         )
 

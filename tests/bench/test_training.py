@@ -15,6 +15,7 @@ from st_ray.bench.cells import BenchSpec
 from st_ray.bench.ledger import Ledger
 from st_ray.bench.meter import Meter
 from st_ray.bench.training import run_bench
+from st_ray.bench.workers import OutOfTimeError
 
 
 def rows(out: Path, kind: str = "run") -> list[dict]:
@@ -106,10 +107,58 @@ def test_a_narrower_call_still_tells_all_that_is_known(
 ) -> None:
     table, out = measured
     (tmp_path / "cells.jsonl").write_text((out / "cells.jsonl").read_text())
-    narrow = replace(bench_spec, seeds=(0,), arms=("full",), max_hours=0.0, out=str(tmp_path))
+    narrow = replace(bench_spec, seeds=(0,), arms=("default",), max_hours=0.0, out=str(tmp_path))
     again, done = run_bench(narrow, say=lambda text: None)
     assert done
     assert again["backbones"] == table["backbones"]
+
+
+def test_arms_are_compared_without_the_baseline(
+    measured, bench_spec: BenchSpec, tmp_path: Path
+) -> None:
+    """A seed more of both arms, of which no speedup is known."""
+    table, out = measured
+    (tmp_path / "cells.jsonl").write_text((out / "cells.jsonl").read_text())
+    said: list[str] = []
+    spec = replace(bench_spec, seeds=(2,), arms=("default", "k30_time"), out=str(tmp_path))
+    wider, done = run_bench(spec, say=said.append)
+    assert done
+    assert len([line for line in said if line.startswith("run")]) == 2
+    full, default, control = wider["groups"][0]["arms"]
+    assert (full["seeds"], default["seeds"], control["seeds"]) == ([0, 1], [0, 1, 2], [0, 1, 2])
+    assert wider["backbones"] == table["backbones"]
+    new = {row["arm"]: row for row in rows(tmp_path) if row["seed"] == 2}
+    leads = [
+        *(before["test"]["oa"] - after["test"]["oa"] for before, after in pairs(out)),
+        new["default"]["test"]["oa"] - new["k30_time"]["test"]["oa"],
+    ]
+    assert control["default_oa_difference"] == pytest.approx(sum(leads) / 3)
+
+
+def pairs(out: Path) -> list[tuple[dict, dict]]:
+    """The rows of default and of its control, by seed."""
+    by_arm = {
+        name: sorted((r for r in rows(out) if r["arm"] == name), key=lambda r: r["seed"])
+        for name in ("default", "k30_time")
+    }
+    return list(zip(*by_arm.values(), strict=True))
+
+
+def test_without_the_baseline_no_search_trains_it(bench_spec, tmp_path, monkeypatch) -> None:
+    asked = []
+
+    def score(self, worker, place, arm, plan, rate, target, kind="tune", *, known=False):
+        if known:
+            raise OutOfTimeError
+        asked.append(arm)
+        return {"kind": kind, "validation": {"oa": 0.8, "aa": 0.8}, "arm": arm}
+
+    monkeypatch.setattr(Meter, "measure", score)
+    spec = replace(bench_spec, rate=None, arms=("default",), out=str(tmp_path))
+    bench = training._Bench(spec, Ledger(tmp_path), print)
+    for task in bench.searches():
+        task(None)
+    assert set(asked) == {"default"}
 
 
 def test_out_of_time_begins_nothing_and_says_so(bench_spec: BenchSpec, tmp_path: Path) -> None:
@@ -156,7 +205,8 @@ def test_searched_lengths_and_rates_are_told(bench_spec, tmp_path, monkeypatch) 
     """With a stand-in for the measurement: what the searches ask for is what is told."""
     asked = []
 
-    def score(self, worker, place, arm, plan, rate, target, kind="tune"):
+    def score(self, worker, place, arm, plan, rate, target, kind="tune", *, known=False):
+        assert not known
         asked.append((arm, plan.epochs, rate, place.seed, kind))
         better = {("full", 3e-3): 0.9, ("default", 3e-4): 0.9}.get((arm, rate), 0.8)
         return {"kind": kind, "validation": {"oa": better, "aa": better}, "arm": arm}
@@ -166,9 +216,9 @@ def test_searched_lengths_and_rates_are_told(bench_spec, tmp_path, monkeypatch) 
     bench = training._Bench(replace(spec, arms=("full", "default")), Ledger(tmp_path), print)
     for task in bench.searches():
         task(None)
-    ((found, rates),) = bench.found.values()
-    assert found.epochs == 6  # 30, 17 and 10 are as good as 90
-    assert rates == {"full": 3e-3, "default": 3e-4}
+    (settled,) = bench.settled.values()
+    assert settled.epochs == 6  # 30, 17 and 10 are as good as 90
+    assert settled.rates == {"full": 3e-3, "default": 3e-4}
     assert {seed for *_, seed, _ in asked} == {spec.tuning_seed}
     assert {kind for *_, kind in asked} == {"tune"}
 
@@ -180,6 +230,7 @@ def test_searched_lengths_and_rates_are_told(bench_spec, tmp_path, monkeypatch) 
         ({"seeds": (1, 1)}, "name one twice"),
         ({"seeds": (1000,)}, "is one of the seeds"),
         ({"backbones": ("resnet",)}, "did you mean 'resnet2d'"),
+        ({"arms": ()}, "no arms given"),
         ({"arms": ("ful",)}, "unknown arm 'ful'; did you mean 'full'"),
         ({"threads": 0}, "--threads 0: expected at least 1"),
         ({"full_epochs": 0}, "--full-epochs 0: expected at least 1"),
