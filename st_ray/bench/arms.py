@@ -72,8 +72,8 @@ class Arm:
         name: What the user types.
         what: One line for tables.
         fit: The plan on a ground.
-        only: The backbone it is meant for; None: all. Such an arm has a patch of its own, and no
-            guard band would fit it: it runs on random splits.
+        only: The backbone it is meant for; None: all. Such an arm has a patch of its own, which the
+            guard band of disjoint splits would not fit: it does not run there.
     """
 
     name: str
@@ -83,7 +83,7 @@ class Arm:
 
     def suits(self, backbone: str, split: str) -> bool:
         """Whether it is measured there."""
-        return self.only is None or (self.only == backbone and split == "random")
+        return self.only is None or (self.only == backbone and split != "disjoint")
 
 
 # What the usual loop does without: an arm with these is measured as others train.
