@@ -127,11 +127,12 @@ def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
 
 
 def _own_share(ground: Ground, curriculum: Curriculum, settings: Mapping[str, Any]) -> ArmPlan:
-    """A curriculum for its own share of T0."""
+    """A curriculum for its own share of T0, and never less than an epoch a stage."""
+    epoch_a_stage = len(curriculum.stages) / ground.full_epochs
     return ArmPlan(
         curriculum=curriculum,
         epochs=ground.full_epochs,
-        beta=curriculum.beta,
+        beta=min(1.0, max(curriculum.beta, epoch_a_stage)),
         settings=settings,
     )
 

@@ -64,6 +64,10 @@ def test_equal_time_arms_take_the_time_of_default(name: str) -> None:
     assert abs(stage.epochs * one - predicted_seconds(at)) <= one / 2
 
 
+def test_default_has_an_epoch_a_stage_however_short_t0_is() -> None:
+    assert [stage.epochs for stage in stages("default", ground(full_epochs=3))] == [1, 1]
+
+
 def test_growing_arms_grow_one_axis_each() -> None:
     sizes = [stage.patch_size for stage in stages("b_growth", ground())]
     assert sizes == sorted(set(sizes))
