@@ -11,7 +11,7 @@ import math
 import shutil
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
@@ -25,7 +25,7 @@ from st_ray.config import ClusterSpec, RunSpec
 from st_ray.engine import LocalEngine, hold
 from st_ray.events import Fanout
 from st_ray.learn import pace
-from st_ray.learn.backbones import backbones, build_backbone
+from st_ray.learn.backbones import build_backbone
 from st_ray.learn.checkpoint import EpochRow, checkpoint_folder, load_weights
 from st_ray.learn.curriculum import Curriculum, Stage
 from st_ray.learn.fit import Held, fit, stage_source
@@ -114,14 +114,18 @@ def time_sample(
     )
 
 
-def warm_up(threads: int) -> None:
-    """Do everything once, on a scene of noise: what loads late is not the first cell's to pay."""
+def warm_up(threads: int, names: Sequence[str]) -> None:
+    """Train backbones on a scene of noise: what loads late is not the first cell's to pay.
+
+    A user's own may not take such a scene, and is not among them; without others the usual one is.
+    """
+    names = [name for name in names if ":" not in name] or [RunSpec().backbone]
     rng = np.random.default_rng(0)
     with tempfile.TemporaryDirectory(prefix="st_ray-bench-") as place:
         cube, labels = Path(place) / "cube.npy", Path(place) / "labels.npy"
         np.save(cube, rng.normal(size=(12, 12, 8)).astype(np.float32))
         np.save(labels, 1 + np.arange(144).reshape(12, 12) % 2)
-        for name in backbones():
+        for name in names:
             spec = RunSpec(
                 scene=SceneSpec(name=str(cube), labels=str(labels)),
                 split=SplitSpec(train_fraction=0.3, validation_fraction=0.3),

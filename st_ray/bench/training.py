@@ -51,8 +51,9 @@ def run_bench(spec: BenchSpec, say: Say = print) -> tuple[dict[str, Any], bool]:
         bench = _Bench(spec, Ledger(folder.path, folder.keep), say)
         done = False
         try:
-            done = run_all(bench.searches(), jobs=spec.jobs, threads=spec.threads)
-            done &= run_all(bench.runs(), jobs=spec.jobs, threads=spec.threads)
+            run = partial(run_all, jobs=spec.jobs, threads=spec.threads, backbones=spec.backbones)
+            done = run(bench.searches())
+            done &= run(bench.runs())
         finally:
             table = bench.summary()
             write_bench(table, folder.path)
@@ -244,7 +245,7 @@ class _Bench:
             seeds=also("seed", self.spec.seeds),
         )
         self.arms = find_arms(also("arm", self.spec.arms))
-        nobody = Worker(0, self.spec.threads)
+        nobody = Worker(0, self.spec.threads, ())
         for task in (*self.searches(), *self.runs()):
             try:
                 task(nobody)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import contextmanager
 from multiprocessing.connection import Connection
@@ -42,10 +42,11 @@ class Worker:
     Args:
         slot: Which cores: `threads` from ``slot * threads`` on.
         threads: Of every call.
+        backbones: What is warmed up before the first call.
     """
 
-    def __init__(self, slot: int, threads: int) -> None:
-        self.slot, self.threads = slot, threads
+    def __init__(self, slot: int, threads: int, backbones: Sequence[str]) -> None:
+        self.slot, self.threads, self.backbones = slot, threads, backbones
         self._process: BaseProcess | None = None
         self._pipe: Connection | None = None
         self._closed = False
@@ -77,7 +78,7 @@ class Worker:
     def _start(self) -> None:
         self._pipe, theirs = _CONTEXT.Pipe()
         self._process = _CONTEXT.Process(
-            target=_serve, args=(theirs, self.slot, self.threads), daemon=True
+            target=_serve, args=(theirs, self.slot, self.threads, self.backbones), daemon=True
         )
         self._process.start()
         theirs.close()
@@ -115,7 +116,7 @@ def check_cores(jobs: int, threads: int) -> None:
 Task = Callable[[Worker], None]
 
 
-def run_all(tasks: Iterable[Task], *, jobs: int, threads: int) -> bool:
+def run_all(tasks: Iterable[Task], *, jobs: int, threads: int, backbones: Sequence[str]) -> bool:
     """Run tasks in their order, as many at a time as there are jobs, each with a worker.
 
     The first error ends it; what was measured is kept.
@@ -126,7 +127,7 @@ def run_all(tasks: Iterable[Task], *, jobs: int, threads: int) -> bool:
     waiting: SimpleQueue[Task] = SimpleQueue()
     for task in tasks:
         waiting.put(task)
-    workers = [Worker(slot, threads) for slot in range(jobs)]
+    workers = [Worker(slot, threads, backbones) for slot in range(jobs)]
 
     def drain(worker: Worker) -> bool:
         whole = True
@@ -170,12 +171,12 @@ def _environment(threads: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-def _serve(pipe: Connection, slot: int, threads: int) -> None:
+def _serve(pipe: Connection, slot: int, threads: int, backbones: Sequence[str]) -> None:
     """What a worker's process does: answer calls with (value, error) until the pipe closes."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     _die_with_parent()
     function: Callable[..., Any] = _settle
-    args: tuple[Any, ...] = (slot, threads)
+    args: tuple[Any, ...] = (slot, threads, backbones)
     kwargs: dict[str, Any] = {}
     answer: tuple[object, StRayError | None]
     while True:
@@ -192,12 +193,12 @@ def _serve(pipe: Connection, slot: int, threads: int) -> None:
             return
 
 
-def _settle(slot: int, threads: int) -> None:
+def _settle(slot: int, threads: int, backbones: Sequence[str]) -> None:
     """Pin the process, and warm up what loads late: else the first cell pays for it."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, usable_cores()[slot * threads : (slot + 1) * threads])
     settle_process(threads)
-    warm_up(threads)
+    warm_up(threads, backbones)
 
 
 def _die_with_parent() -> None:

@@ -62,7 +62,7 @@ def confirm(
             for arm in ARMS if turn % 2 == 0 else ARMS[::-1]:
                 yield partial(run, seed, arm)
 
-    run_all(tasks(), jobs=jobs, threads=threads)
+    run_all(tasks(), jobs=jobs, threads=threads, backbones=[base.backbone])
     return [{**rows[seed, arm], "arm": arm} for seed in seeds for arm in ARMS]
 
 
