@@ -82,7 +82,10 @@ class Arm:
     only: str | None = None
 
     def suits(self, backbone: str, split: str) -> bool:
-        """Whether it is measured there."""
+        """Whether it is measured there.
+
+        (A file may hold a split with a guard band; the benchmark refuses such an arm there.)
+        """
         return self.only is None or (self.only == backbone and split != "disjoint")
 
 
@@ -127,12 +130,13 @@ def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
 
 
 def _own_share(ground: Ground, curriculum: Curriculum, settings: Mapping[str, Any]) -> ArmPlan:
-    """A curriculum for its own share of T0, and never less than an epoch a stage."""
-    epoch_a_stage = len(curriculum.stages) / ground.full_epochs
+    """A curriculum for its own share of T0, or for an epoch a stage where that is too short."""
+    epochs, stages = ground.full_epochs, len(curriculum.stages)
+    enough = max(1, round(curriculum.beta * epochs)) >= stages
     return ArmPlan(
         curriculum=curriculum,
-        epochs=ground.full_epochs,
-        beta=min(1.0, max(curriculum.beta, epoch_a_stage)),
+        epochs=epochs,
+        beta=curriculum.beta if enough else min(1.0, stages / epochs),
         settings=settings,
     )
 

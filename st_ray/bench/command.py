@@ -46,7 +46,9 @@ def training(
         bool,
         typer.Option(
             help="Train the baseline too. Without it arms are compared with each other, on more "
-            "seeds in the same time; times to accuracy are known only where it was trained before."
+            "seeds in the same time; times to accuracy are known only where it was trained before. "
+            "Its length T0, which the arms are fitted to, is searched all the same, unless "
+            "--full-epochs says it."
         ),
     ] = True,
     labels: Annotated[
@@ -211,11 +213,10 @@ def _arms(names: list[str], *, full: bool) -> tuple[str, ...]:
     from st_ray.bench.arms import ARMS
     from st_ray.errors import SpecError
 
-    if full:
-        return ("full", *_all_or(names, ARMS))
-    if "full" in names:
+    if "full" in names and not full:
         raise SpecError("--arm full --no-full: expected one of the two")
-    return tuple(name for name in _all_or(names, ARMS) if name != "full")
+    others = [name for name in _all_or(names, ARMS) if name != "full"]
+    return ("full", *others) if full else tuple(others)
 
 
 def _all_or(names: list[str], known: Any) -> tuple[str, ...]:

@@ -24,7 +24,7 @@ def render_bench(bench: Table) -> str:
     environment = page_environment(Path(__file__).parent)
     shapes = (
         *(times, times_spread, points, points_interval),
-        *(percent_spread, seconds, seconds_spread, stages),
+        *(percent_spread, seconds, seconds_spread, seeds, stages),
     )
     for shape in shapes:
         environment.filters[shape.__name__] = shape
@@ -74,9 +74,9 @@ def _against_full(groups: Sequence[Table]) -> list[str]:
     rows = []
     for title, chosen in _by_place(groups).items():
         for group in chosen:
-            full, ours = find_arm(group, "full"), find_arm(group, "default")
-            if full and ours and ours["pairs"]:
-                rows.append(_pair_row(title, group["backbone"], full, ours))
+            ours = find_arm(group, "default")
+            if ours and ours["pairs"]:
+                rows.append(_pair_row(title, group["backbone"], ours))
     if not rows:
         return []
     return ["### default against full", "", _PAIR_HEAD, _PAIR_RULE, *rows, ""]
@@ -90,13 +90,16 @@ _PAIR_HEAD = f"| {' | '.join(_PAIR_COLUMNS)} |"
 _PAIR_RULE = "|---" * len(_PAIR_COLUMNS) + "|"
 
 
-def _pair_row(title: str, backbone: str, full: Table, ours: Table) -> str:
-    scores = [f"{percent(a['oa']['median'])} / {percent(a['aa']['median'])}" for a in (full, ours)]
+def _pair_row(title: str, backbone: str, ours: Table) -> str:
+    medians = [ours["beside_full"][who] for who in ("full", "own")]
     cells = (
         *(title, backbone, str(ours["pairs"])),
-        *(seconds(full["seconds"]["median"]), scores[0]),
-        *(seconds(ours["seconds"]["median"]), scores[1]),
-        f"{ours['reached']} of {ours['pairs'] + ours['failed']}",
+        *(
+            cell
+            for arm in medians
+            for cell in (seconds(arm["seconds"]), f"{percent(arm['oa'])} / {percent(arm['aa'])}")
+        ),
+        f"{ours['reached']} of {ours['tried']}",
         times(ours["speedup"]["median"]),
         times(ours["whole_speedup"]["median"]),
         *_differences(ours, ""),
@@ -126,7 +129,7 @@ def _markdown_row(backbone: str, arm: Table) -> str:
         backbone,
         arm["arm"],
         stages(arm["stages"]),
-        str(len(arm["seeds"])),
+        seeds(arm),
         seconds_spread(arm["seconds"]),
         times_spread(arm["speedup"]),
         percent_spread(arm["oa"]),
@@ -154,6 +157,14 @@ def _by_place(groups: Sequence[Table]) -> dict[str, list[Table]]:
 def _mean(bench: Table, score: str) -> float:
     values = [entry[f"{score}_difference"] for entry in bench["backbones"].values()]
     return sum(values) / len(values) if values else math.nan
+
+
+def seeds(arm: Table) -> str:
+    """How many runs of an arm there are, and how many of them beside "full", if not all are."""
+    known = len(arm["seeds"])
+    notes = [f"{arm['pairs']} with full"] if 0 < arm["pairs"] < known else []
+    notes += [f"{arm['failed']} failed"] if arm["failed"] else []
+    return f"{known} ({', '.join(notes)})" if notes else str(known)
 
 
 def times(value: float) -> str:

@@ -50,7 +50,9 @@ def draw_group(group: Table) -> dict[str, str]:
 
 def draw_speedups(groups: Sequence[Table]) -> str:
     """Speedup at equal accuracy of every arm, a row a backbone; empty without any."""
-    shown = [group for group in groups if len(group["arms"]) > 1]
+    shown = [
+        group for group in groups if any(a["arm"] != "full" and a["tried"] for a in group["arms"])
+    ]
     if not shown:
         return ""
     with drawing():

@@ -95,7 +95,7 @@ def _group(rows: list[Row]) -> Table:
     full, default = by_arm.get("full", {}), by_arm.get("default", {})
     scene, split, backbone = _place(rows[0])
     arms = [
-        _arm(name, by_arm[name], full, default, len(failed.get(name, set()) & full.keys()))
+        _arm(name, by_arm[name], full, default, failed.get(name, set()))
         for name in ARMS
         if name in by_arm
     ]
@@ -107,15 +107,16 @@ def _arm(
     own: dict[int, Row],
     full: dict[int, Row],
     default: dict[int, Row],
-    failed: int,
+    failed: set[int],
 ) -> Table:
     """One arm: its own medians, what it is against "full", and what "default" is against it.
 
-    A failed run counts as one that never reached the target; `failed` counts those beside "full".
+    A failed run counts as one that never reached the target. "beside_full" has the medians of the
+    pairs alone, of the arm and of "full".
     """
     seeds = sorted(own)
     pairs = [(own[seed], full[seed]) for seed in seeds if seed in full]
-    never = [0.0] * failed
+    never = [0.0] * len(failed & full.keys())
     speedups = [_speedup(one, base) for one, base in pairs] + never
     whole = [base["seconds"] / _seconds_to_target(one, base) for one, base in pairs] + never
     any_row = own[seeds[0]]
@@ -124,7 +125,8 @@ def _arm(
         "what": ARMS[name].what,
         "seeds": seeds,
         "pairs": len(pairs),
-        "failed": failed,
+        "tried": len(speedups),
+        "failed": len(failed),
         "rate": any_row["rate"],
         "stages": any_row["stages"],
         "parameters": any_row["parameters"],
@@ -139,11 +141,21 @@ def _arm(
         "parts": _mean_parts([own[seed]["parts"] for seed in seeds]),
         "curve": _mean_curve([own[seed]["curve"] for seed in seeds]),
     }
+    table["beside_full"] = {
+        "own": _medians([one for one, _ in pairs]),
+        "full": _medians([base for _, base in pairs]),
+    }
     for score in _SCORES:
         table[score] = spread([own[seed]["test"][score] for seed in seeds])
         table |= _paired(f"{score}_", own, full, score)
         table |= _paired(f"default_{score}_", default, own, score)
     return table
+
+
+def _medians(rows: Sequence[Row]) -> dict[str, float]:
+    """Of seconds and test scores."""
+    scores = {score: spread([row["test"][score] for row in rows])["median"] for score in _SCORES}
+    return {"seconds": spread([row["seconds"] for row in rows])["median"], **scores}
 
 
 def _paired(name: str, ours: dict[int, Row], theirs: dict[int, Row], score: str) -> Table:

@@ -3,8 +3,8 @@
 For each scene and backbone the baseline's length T0 and every arm's learning rate are found on
 validation pixels of a random split with a seed of its own. Then, seed by seed, all arms of a
 (scene, split, backbone) are trained one after another on one worker, in an order that turns with
-the seed, "full" first: its final validation OA is the target of the others. Where it
-is not asked for, and not known, there is no target.
+the seed, "full" first: its final validation OA is the target of the others. Where it is neither
+asked for nor known, there is no target.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from st_ray.learn.backbones import load_factory
 from st_ray.output import RunFolder
 from st_ray.recipe import default_shape, settle_recipe
 from st_ray.spectral.scene import Scene, open_scene
-from st_ray.spectral.split import DRAWN, settle_kind, split_labels
+from st_ray.spectral.split import DRAWN, Split, settle_kind, split_labels
 from st_ray.spectral.tiles import plan_tiles
 from st_ray.steps import inspect_bands
 
@@ -60,14 +60,15 @@ def run_bench(spec: BenchSpec, say: Say = print) -> tuple[dict[str, Any], bool]:
     return table, done
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(kw_only=True, slots=True)
 class _Settled:
     """What the searches for a scene and a backbone end with.
 
     Attributes:
         epochs: T0.
-        capped: Whether none three times as long was tried, which would have been too long.
-        rates: Learning rates by arm; one is missing where the time was over.
+        capped: See `Found`.
+        rates: Learning rates by arm, as they are found; none of an arm that ran out of time, nor of
+            a baseline that is neither asked for nor known.
     """
 
     epochs: int
@@ -97,9 +98,12 @@ class _Bench:
         """See that nothing is wrong that could be known before hours of work."""
         spec = self.spec
         for scene, split in product(self.scenes.values(), spec.splits):
-            for seed, kind in ((spec.seeds[0], split), (spec.tuning_seed, "auto")):
+            for seed, kind in ((spec.tuning_seed, "auto"), (spec.seeds[0], split)):
                 settings = replace(spec.base.split, kind=kind)
-                split_labels(scene.labels, settings, seed, spec.base.patch_size, scene.members)
+                drawn = split_labels(
+                    scene.labels, settings, seed, spec.base.patch_size, scene.members
+                )
+            self._check_arms(split, drawn)
         for scene_name, backbone in product(spec.scenes, spec.backbones):
             settle_recipe(replace(spec.base, backbone=backbone), None, None, None)
             if ":" in backbone:
@@ -108,6 +112,23 @@ class _Bench:
                 ground = self._ground(scene_name, backbone, length, None)
                 for arm in self._arms(backbone):
                     plan_arm(arm.fit(ground), ground)
+
+    def _check_arms(self, split: str, drawn: Split) -> None:
+        """See that every backbone has an arm to measure, and every patch room in a guard band."""
+        for backbone in self.spec.backbones:
+            arms = [arm for arm in self._arms(backbone, split) if arm.name in self.spec.arms]
+            if not arms:
+                raise SpecError(
+                    f"--split {split}: no arm that is asked for suits {backbone}; of "
+                    f"{', '.join(self.spec.arms)}"
+                )
+            for arm in arms:
+                if arm.only and "guard" in drawn.rule:
+                    raise SpecError(
+                        f"--split {split}: its guard band of {drawn.rule['guard']} pixels is not "
+                        f"made for the patch of {arm.name}; leave out that arm, or give a split "
+                        "without a guard band"
+                    )
 
     def searches(self) -> Iterator[Task]:
         """One task for each scene and backbone: T0 and the learning rates."""
@@ -142,7 +163,8 @@ class _Bench:
     def _search(self, scene: str, backbone: str, worker: Worker) -> None:
         split = settle_kind("auto", self.scenes[scene].members)
         place = Place(scene=scene, split=split, backbone=backbone, seed=self.spec.tuning_seed)
-        full, *_ = arms = self._arms(backbone)
+        arms = self._arms(backbone)
+        full = arms[0]
 
         def score(arm: Arm, full_epochs: int, rate: float, *, known: bool = False) -> float:
             plan = arm.fit(self._ground(scene, backbone, full_epochs, worker))
@@ -195,10 +217,9 @@ class _Bench:
                 continue
             rate = settled.rates[arm.name]
             try:
+                plan = arm.fit(ground)
                 row = self.meter.measure(
-                    *(worker, place, arm.name, arm.fit(ground), rate, target),
-                    kind="run",
-                    known=not asked,
+                    worker, place, arm.name, plan, rate, target, kind="run", known=not asked
                 )
             except OutOfTimeError:  # what comes after may have been measured by an earlier call
                 late |= asked

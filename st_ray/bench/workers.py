@@ -33,7 +33,7 @@ class WorkerClosedError(Exception):
 
 
 class OutOfTimeError(Exception):
-    """The time that was granted is over; what is measured is kept."""
+    """Something is not measured and may not be any more; what is measured is kept."""
 
 
 class Worker:

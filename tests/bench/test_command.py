@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from st_ray.bench import meter
-from st_ray.bench.command import seeds_of
+from st_ray.bench.arms import ARMS
+from st_ray.bench.command import _arms, seeds_of
 from st_ray.bench.ledger import Ledger
 
 
@@ -34,6 +35,12 @@ def test_a_benchmark_ends_in_its_results(st_ray, quick, tmp_path: Path) -> None:
     code, out, _ = st_ray(*quick, "--out", tmp_path / "out", "--max-hours", 0)
     assert code == 0
     assert "The time was over" not in out
+
+
+def test_all_arms_hold_the_baseline_once_or_not_at_all() -> None:
+    assert _arms(["all"], full=True) == tuple(ARMS)
+    assert _arms(["full"], full=True) == ("full",)
+    assert _arms(["all"], full=False) == tuple(ARMS)[1:]
 
 
 def test_out_of_time_says_how_to_go_on(st_ray, quick, tmp_path: Path) -> None:
@@ -82,7 +89,9 @@ def test_ctrl_c_keeps_what_was_measured(
         (["--set", "seed=3"], "--set seed: a benchmark decides it itself; see --seeds"),
         (["--set", "split.train_fraction=0.85"], "leave nothing to test on"),
         (["--set", "train.loss=nowhere:loss"], "nowhere"),
-        (["--arm", "b_growth", "--full-epochs", 3], "too short for 2 stages"),
+        (["--arm", "b_growth", "--full-epochs", 1], "too short for 2 stages"),
+        (["--arm", "full", "--no-full"], "--arm full --no-full: expected one of the two"),
+        (["--arm", "ssftt_script", "--no-full"], "no arm that is asked for suits resnet2d"),
         (["--backbone", "nowhere:build"], "nowhere"),
     ],
 )

@@ -74,6 +74,23 @@ def test_a_speedup_is_a_ratio_of_times_to_the_same_accuracy() -> None:
     assert (low, high) == pytest.approx((0.02, 0.05))
 
 
+def test_seeds_without_the_baseline_are_told_apart() -> None:
+    """Medians beside "full" are those of the pairs; a failure there is a target never met."""
+    more = [
+        row("default", 2, seconds=1000.0, oa=0.1),
+        {**row("default", 3, seconds=0.0, oa=0.0), "error": "no"},
+    ]
+    table = summary([*PAIRS, *more])
+    _, default = table["groups"][0]["arms"]
+    assert (default["pairs"], default["tried"], default["failed"]) == (2, 2, 1)
+    assert default["beside_full"]["own"]["seconds"] == 7.5
+    assert default["beside_full"]["full"]["oa"] == pytest.approx(0.85)
+    told = render_markdown(table)
+    assert "| resnet2d | 2 | 100 | 85.00 / 84.00 | 7.5 | 88.50 / 87.50 | 2 of 2 |" in told
+    assert "| default | 60@11×2 | 3 (2 with full, 1 failed) |" in told
+    assert "3 (2 with full, 1 failed)" in render_bench(table)
+
+
 def test_the_baseline_is_timed_to_where_it_first_was_as_good_as_at_its_end() -> None:
     early = row("full", 0, seconds=100.0, oa=0.9, curve=[(40.0, 0.9), (100.0, 0.9)])
     table = summary([early, row("default", 0, seconds=10.0, oa=0.95)])

@@ -135,6 +135,34 @@ def test_arms_are_compared_without_the_baseline(
     assert control["default_oa_difference"] == pytest.approx(sum(leads) / 3)
 
 
+def test_what_was_measured_without_the_baseline_is_paired_with_it_later(
+    bench_spec: BenchSpec, tmp_path: Path
+) -> None:
+    alone = replace(bench_spec, seeds=(0,), arms=("default",), out=str(tmp_path))
+    table, _ = run_bench(alone, say=lambda text: None)
+    assert table["backbones"] == {}
+    (arm,) = table["groups"][0]["arms"]
+    assert (arm["seeds"], arm["tried"]) == ([0], 0)
+    assert "Speedup at equal accuracy" not in (tmp_path / "bench.html").read_text()
+    said: list[str] = []
+    table, done = run_bench(replace(alone, arms=("full", "default")), say=said.append)
+    assert done
+    assert [line.split()[4] for line in said if line.startswith("run")] == ["full"]
+    assert table["backbones"]["resnet2d"]["seeds"] == 1
+
+
+def test_an_arm_with_a_patch_of_its_own_is_refused_beside_a_guard_band(
+    bench_spec: BenchSpec, st_ray, scene_files, tmp_path: Path
+) -> None:
+    path = tmp_path / "blocks.split.json"
+    words = ("--labels", scene_files.labels, "--patch-size", 5, "--out", path)
+    code, _, error = st_ray("split", scene_files.cube, "--split", "disjoint", *words)
+    assert code == 0, error
+    spec = replace(bench_spec, backbones=("ssftt",), splits=(str(path),), out=str(tmp_path / "o"))
+    with pytest.raises(StRayError, match="guard band of 2 pixels is not made for the patch of"):
+        run_bench(replace(spec, arms=("default", "ssftt_script")))
+
+
 def pairs(out: Path) -> list[tuple[dict, dict]]:
     """The rows of default and of its control, by seed."""
     by_arm = {
