@@ -68,9 +68,7 @@ class Cnn3d(nn.Module):
     full_epochs=30,
     learning_rate=1e-2,
     optimizer="muon",
-    shape=CurriculumShape(
-        0.93, (StageShape(30, 0.45, 13), StageShape(30, 0.64, 10), StageShape(30, 1.0, 5))
-    ),
+    shape=CurriculumShape(0.67, (StageShape(30, 0.64, 15), StageShape(30, 1.0, 5))),
     growth=(
         "exact from a multiple of 4 components; from others the last block of 4 was filled with "
         "zeros and now sees new components; a larger patch changes no weight but the pixels "
