@@ -119,8 +119,8 @@ class _Bench:
             arms = [arm for arm in self._arms(backbone, split) if arm.name in self.spec.arms]
             if not arms:
                 raise SpecError(
-                    f"--split {split}: no arm that is asked for suits {backbone}; of "
-                    f"{', '.join(self.spec.arms)}"
+                    f"--arm {', '.join(self.spec.arms)}: made for another backbone or split than "
+                    f"{backbone} on {split}; ask for another arm too, such as default"
                 )
             for arm in arms:
                 if arm.only and "guard" in drawn.rule:

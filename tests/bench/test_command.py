@@ -91,7 +91,10 @@ def test_ctrl_c_keeps_what_was_measured(
         (["--set", "train.loss=nowhere:loss"], "nowhere"),
         (["--arm", "b_growth", "--full-epochs", 1], "too short for 2 stages"),
         (["--arm", "full", "--no-full"], "--arm full --no-full: expected one of the two"),
-        (["--arm", "ssftt_script", "--no-full"], "no arm that is asked for suits resnet2d"),
+        (
+            ["--arm", "ssftt_script", "--no-full"],
+            "another backbone or split than resnet2d on random",
+        ),
         (["--backbone", "nowhere:build"], "nowhere"),
     ],
 )
