@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from st_ray.errors import SpecError, unknown_name
-from st_ray.learn.curriculum import Curriculum, PlannedStage, Stage, plan
+from st_ray.learn.curriculum import Curriculum, PlannedStage, Stage, epoch_budget, plan
 from st_ray.learn.presets import (
     USUAL_BATCH,
     USUAL_OPTIMIZER,
@@ -132,7 +132,7 @@ def _default_stages(ground: Ground) -> tuple[PlannedStage, ...]:
 def _own_share(ground: Ground, curriculum: Curriculum, settings: Mapping[str, Any]) -> ArmPlan:
     """A curriculum for its own share of T0, or for an epoch a stage where that is too short."""
     epochs, stages = ground.full_epochs, len(curriculum.stages)
-    enough = max(1, round(curriculum.beta * epochs)) >= stages
+    enough = epoch_budget(curriculum.beta, epochs) >= stages
     return ArmPlan(
         curriculum=curriculum,
         epochs=epochs,

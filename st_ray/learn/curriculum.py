@@ -123,6 +123,11 @@ class PlannedStage:
     cost: float
 
 
+def epoch_budget(beta: float, full_epochs: int) -> int:
+    """Epochs that a share of T0 pays for, at least one."""
+    return max(1, round(beta * full_epochs))
+
+
 def plan(
     curriculum: Curriculum,
     *,
@@ -134,8 +139,8 @@ def plan(
 ) -> tuple[PlannedStage, ...]:
     """Settle a curriculum for a scene and a budget.
 
-    Epochs are shared out by largest remainder, at least one a stage, and add up to
-    round(beta * full_epochs).
+    Epochs are shared out by largest remainder, at least one a stage, and add up to the
+    `epoch_budget`.
 
     Args:
         curriculum: The stages.
@@ -153,7 +158,7 @@ def plan(
     beta = check_beta(curriculum.beta if beta is None else beta)
     if full_epochs < 1:
         raise SpecError(f"epochs={full_epochs}: expected at least 1 (T0, the full run's epochs)")
-    total = max(1, round(beta * full_epochs))
+    total = epoch_budget(beta, full_epochs)
     if total < len(curriculum.stages):
         raise SpecError(
             f"a budget of {total} epochs (beta {beta:g} of {full_epochs}) is too short for "

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 from st_ray.errors import SpecError
-from st_ray.learn.curriculum import Axis
+from st_ray.learn.curriculum import Axis, epoch_budget
 from st_ray.learn.presets import USUAL_BATCH
 from st_ray.search.schedule import EpochCost, Leg, Schedule, joined, within
 
@@ -155,7 +155,7 @@ class Space:
 
     def settle(self, legs: list[Leg], shares: list[float], beta: float) -> tuple[Leg, ...]:
         """Stages with their epochs: as many as the budget allows, and beta of T0."""
-        most = max(1, round(beta * self.epochs))
+        most = epoch_budget(beta, self.epochs)
         budget = float("inf") if self.budget is None else self.budget
         made = within(legs, shares, budget, most, self.epoch_cost)
         first = made[0]

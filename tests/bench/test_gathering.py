@@ -7,6 +7,7 @@ import json
 import numpy as np
 import pytest
 
+from st_ray.bench import patches
 from st_ray.bench.patches import PixelDataset
 from st_ray.spectral.patches import Samples, TileStack, extract_patches
 
@@ -28,8 +29,12 @@ def test_the_peers_dataset_gives_the_same_patches() -> None:
 def test_the_command_writes_its_figures(st_ray, scene_files, tmp_path, monkeypatch) -> None:
     monkeypatch.setattr("st_ray.bench.patches._STEPS", 1)
     monkeypatch.setattr("st_ray.bench.patches._COPIED", 1 << 20)
-    names = ["cnn1d", "resnet2d", "ssftt"]  # of all eight it takes minutes
-    monkeypatch.setattr("st_ray.bench.patches.backbones", lambda: names)
+    share = patches._gather_share  # of all eight backbones it takes minutes
+
+    def quick(scene, name: str, say) -> float:
+        return share(scene, name, say) if name in ("cnn1d", "resnet2d", "ssftt") else 1e-6
+
+    monkeypatch.setattr(patches, "_gather_share", quick)
     out = tmp_path / "patches.json"
     scene = ("--scene", scene_files.cube, "--labels", scene_files.labels)
     size = ("--components", 6, "--patch-size", 5, "--rounds", 1, "--out", out)
@@ -44,7 +49,7 @@ def test_the_command_writes_its_figures(st_ray, scene_files, tmp_path, monkeypat
     assert table["speedup_vs_dataloader"] == pytest.approx(min(peers) / seconds["gather"])
     assert 0 < table["max_gather_share"] < 1
     assert table["max_gather_share"] == max(table["gather_share"].values())
-    assert list(table["gather_share"]) == names
+    assert len(table["gather_share"]) >= 8
     assert table["store_bytes_per_labelled_pixel"] > 0
 
 

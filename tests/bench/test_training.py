@@ -102,12 +102,13 @@ def test_one_more_seed_measures_only_that_seed(measured, bench_spec: BenchSpec, 
     assert table["backbones"]["resnet2d"]["seeds"] == 3
 
 
+@pytest.mark.parametrize("arm", ["full", "default"])
 def test_a_narrower_call_still_tells_all_that_is_known(
-    measured, bench_spec: BenchSpec, tmp_path: Path
+    measured, bench_spec: BenchSpec, tmp_path: Path, arm: str
 ) -> None:
     table, out = measured
     (tmp_path / "cells.jsonl").write_text((out / "cells.jsonl").read_text())
-    narrow = replace(bench_spec, seeds=(0,), arms=("default",), max_hours=0.0, out=str(tmp_path))
+    narrow = replace(bench_spec, seeds=(0,), arms=(arm,), max_hours=0.0, out=str(tmp_path))
     again, done = run_bench(narrow, say=lambda text: None)
     assert done
     assert again["backbones"] == table["backbones"]
