@@ -209,6 +209,7 @@ def _peer(ground: Ground) -> ArmPlan:
         epochs=100,
         settings={
             **PLAIN,
+            "backbone": "st_ray.bench.peer:published_ssftt",
             "basis.pixels": "all",
             "basis.whitening": 0.5,
             "train.optimizer": "adam",

@@ -17,7 +17,7 @@ from st_ray.learn.backbones import backbone_entry
 from st_ray.learn.curriculum import Curriculum
 from st_ray.recipe import fill_in
 from st_ray.spectral.scene import Scene
-from st_ray.spectral.split import DRAWN, NAMED
+from st_ray.spectral.split import DRAWN, NAMED, short_name
 
 # Raised when a change of the code makes measured cells out of date.
 FORMAT = 1
@@ -150,7 +150,7 @@ def run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: floa
 
 def facts_of(place: Place, arm: str, rate: float) -> dict[str, Any]:
     """What a row says of its cell, for people."""
-    names = {"scene": Path(place.scene).stem, "split": Path(place.split).stem}
+    names = {"scene": Path(place.scene).stem, "split": short_name(place.split)}
     return {**asdict(place), **names, "arm": arm, "rate": rate}
 
 

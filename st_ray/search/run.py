@@ -29,7 +29,7 @@ from st_ray.search.schedule import Schedule
 from st_ray.search.spec import SearchSpec, most_cost
 from st_ray.search.trial import Trial, clear_trials
 from st_ray.search.write import write_search
-from st_ray.spectral.split import DRAWN, settle_kind
+from st_ray.spectral.split import DRAWN, settle_kind, short_name
 from st_ray.storage import join
 
 Say = Callable[[str], None]
@@ -225,7 +225,7 @@ class _Search:
             "budget": most_cost(spec),
             "seed": base.seed,
             "scene": Path(base.scene.name).stem,
-            "split": Path(settle_kind(base.split.kind, field.scene.members)).stem,
+            "split": short_name(settle_kind(base.split.kind, field.scene.members)),
             "drawn_split": base.split.kind in DRAWN,
             "backbone": base.backbone,
             "full_epochs": base.full_epochs,

@@ -105,10 +105,15 @@ _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 
 class Attention(nn.Module):
-    """Multi-head self-attention of (M, T, dim), with dropout on its output."""
+    """Multi-head self-attention of (M, T, dim), with dropout on its output.
+
+    Attributes:
+        scale: Of the scores; None: one over the root of a head's width.
+    """
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
+        self.scale: float | None = None
         if dim % heads:
             raise SpecError(f"dim={dim} must be a multiple of heads={heads}")
         self.heads = heads
@@ -121,7 +126,7 @@ class Attention(nn.Module):
         batch, count, dim = tokens.shape
         mixed = self.query_key_value(tokens).view(batch, count, 3, self.heads, dim // self.heads)
         query, key, value = mixed.permute(2, 0, 3, 1, 4).unbind(0)
-        attended = F.scaled_dot_product_attention(query, key, value)
+        attended = F.scaled_dot_product_attention(query, key, value, scale=self.scale)
         merged = attended.transpose(1, 2).reshape(batch, count, dim)
         projected: Tensor = self.dropout(self.project(merged))
         return projected
