@@ -4,35 +4,44 @@ from __future__ import annotations
 
 from torch import nn
 
-from st_ray.learn.backbones.layers import EncoderBlock
+from st_ray.learn.backbones.layers import EncoderBlock, SpectralConv3d
 from st_ray.learn.backbones.ssftt import Ssftt, ssftt
 
 
 def published_ssftt(*, components: int, patch_size: int, classes: int) -> nn.Module:
-    """Build ssftt with what the authors' code does beside the paper.
+    """Build ssftt as in the authors' code.
 
-    There the scores of attention are divided by the root of the tokens' width, not of a head's;
-    attention and head start from Xavier's uniform weights and biases of zero; the class token
-    starts at zero. (Read in SSFTTnet.py, https://github.com/zgr6010/HSI_SSFTT.) The departures
-    that `Ssftt` names remain.
+    Beside the paper, that scales the scores of attention by 1/sqrt(dim), not by a head's width;
+    starts attention and head from Xavier-uniform weights without bias, the class token from zero
+    and the tokenizer from weights several times smaller (their Xavier-normal tensors have a third
+    axis, which counts as width); and does not pad the spectral axis. What is left of `Ssftt`'s
+    departures: edges are padded where patches are smaller than theirs. (As read in SSFTTnet.py
+    of https://github.com/zgr6010/HSI_SSFTT.)
 
     Args:
-        components: K.
+        components: K, at least 3.
         patch_size: S.
         classes: C.
     """
     network = ssftt(components=components, patch_size=patch_size, classes=classes)
     assert isinstance(network, Ssftt)
+    volume, plane, tokenizer = network.volume[0], network.plane[0], network.tokenizer
+    assert isinstance(volume, SpectralConv3d)
+    assert isinstance(plane, nn.Conv2d)
+    volume.before = 0
+    channels = plane.in_channels // components * (components - volume.conv.kernel_size[0] + 1)
+    network.plane[0] = nn.Conv2d(channels, plane.out_channels, 3, padding=plane.padding, bias=False)
+    for weight in (tokenizer.weight, tokenizer.value):
+        nn.init.xavier_normal_(weight.unsqueeze(0))
+    nn.init.zeros_(network.class_token)
+    _begin(network.head)
     dim = network.class_token.numel()
     for block in network.encoder:
         assert isinstance(block, EncoderBlock)
-        attention = block.attention
-        attention.scale = dim**-0.5
-        attention.query_key_value = nn.Linear(dim, 3 * dim)
-        _begin(attention.query_key_value)
-        _begin(attention.project)
-    _begin(network.head)
-    nn.init.zeros_(network.class_token)
+        block.attention.scale = dim**-0.5
+        block.attention.query_key_value = nn.Linear(dim, 3 * dim)
+        _begin(block.attention.query_key_value)
+        _begin(block.attention.project)
     return network
 
 

@@ -1,7 +1,8 @@
-"""The authors' network is ours with their scores of attention and their first weights."""
+"""The network of the SSFTT authors' script."""
 
 from __future__ import annotations
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -10,6 +11,7 @@ from st_ray.bench.cells import BenchSpec, Place, run_spec
 from st_ray.bench.peer import published_ssftt
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.backbones.layers import Attention
+from st_ray.learn.backbones.windows import Windows
 from tests.bench.test_arms import ground
 
 
@@ -33,7 +35,13 @@ def test_scores_are_divided_by_the_root_of_the_tokens_width() -> None:
     torch.testing.assert_close(attention(tokens), as_published(attention, tokens))
 
 
-def test_it_starts_from_xaviers_weights_without_bias_and_an_empty_class_token() -> None:
+def test_it_has_the_parameters_of_the_authors_code() -> None:
+    network = published_ssftt(components=30, patch_size=13, classes=16)
+    theirs = 153_224 - (8 + 64)  # with biases in front of BatchNorm, which takes them out again
+    assert sum(parameter.numel() for parameter in network.parameters()) == theirs
+
+
+def test_it_starts_from_the_authors_weights() -> None:
     torch.manual_seed(0)
     network = published_ssftt(components=6, patch_size=7, classes=4)
     attention = network.encoder[0].attention
@@ -42,7 +50,19 @@ def test_it_starts_from_xaviers_weights_without_bias_and_an_empty_class_token() 
         assert 0.95 * most < layer.weight.abs().max() <= most
         assert not layer.bias.any()
     assert not network.class_token.any()
-    assert attention.query_key_value.bias.shape == (192,)
+    for weight in (network.tokenizer.weight, network.tokenizer.value):
+        rows = weight.shape[0]  # of torch's Xavier for (1, rows, 64)
+        assert weight.std().item() == pytest.approx((2 / (64 * rows + 64)) ** 0.5, rel=0.1)
+
+
+def test_its_maps_are_its_logits_patch_by_patch() -> None:
+    torch.manual_seed(0)
+    network = published_ssftt(components=6, patch_size=7, classes=4).eval()
+    tile = torch.randn(6, 12, 10)
+    patches = tile.unfold(1, 7, 1).unfold(2, 7, 1).permute(1, 2, 0, 3, 4).reshape(-1, 6, 7, 7)
+    torch.testing.assert_close(
+        network.over_windows(Windows.of(tile[None], 7)), network(patches), rtol=1e-4, atol=1e-5
+    )
 
 
 def test_the_script_trains_it_and_no_other_arm_does() -> None:

@@ -113,10 +113,10 @@ class Attention(nn.Module):
 
     def __init__(self, dim: int, heads: int, dropout: float) -> None:
         super().__init__()
-        self.scale: float | None = None
         if dim % heads:
             raise SpecError(f"dim={dim} must be a multiple of heads={heads}")
         self.heads = heads
+        self.scale: float | None = None
         self.query_key_value = nn.Linear(dim, 3 * dim, bias=False)
         self.project = nn.Linear(dim, dim)
         self.dropout = nn.Dropout(dropout)
