@@ -74,9 +74,10 @@ class BenchSpec:
                 raise SpecError(f"bench: no {name} given; give at least one")
             if len(set(values)) < len(values):
                 raise SpecError(f"bench: {name} {list(values)} name one twice")
-        stems = [Path(name).stem for name in self.scenes]
-        if len(set(stems)) < len(stems):
-            raise SpecError(f"bench: scenes {stems} have the same name; rename one of the files")
+        scenes, splits = map(_scene_name, self.scenes), map(short_name, self.splits)
+        for what, names in (("scenes", list(scenes)), ("splits", list(splits))):
+            if len(set(names)) < len(names):
+                raise SpecError(f"bench: {what} {names} have one name; rename one of the files")
         for name in self.backbones:
             if ":" not in name:
                 backbone_entry(name)
@@ -150,8 +151,12 @@ def run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: floa
 
 def facts_of(place: Place, arm: str, rate: float) -> dict[str, Any]:
     """What a row says of its cell, for people."""
-    names = {"scene": Path(place.scene).stem, "split": short_name(place.split)}
+    names = {"scene": _scene_name(place.scene), "split": short_name(place.split)}
     return {**asdict(place), **names, "arm": arm, "rate": rate}
+
+
+def _scene_name(scene: str) -> str:
+    return Path(scene).stem
 
 
 def cell_key(kind: str, plan: ArmPlan, spec: RunSpec, digests: Mapping[str, str]) -> str:

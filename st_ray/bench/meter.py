@@ -138,6 +138,7 @@ class Meter:
                 },
             )
             self.say(_line(row))
+        row = {**row, **facts_of(place, arm, rate)}  # files may have had other names then
         self.rows[key] = row
         return row
 

@@ -14,13 +14,12 @@ def published_ssftt(*, components: int, patch_size: int, classes: int) -> nn.Mod
     Beside the paper, that scales the scores of attention by 1/sqrt(dim), not by a head's width;
     starts attention and head from Xavier-uniform weights without bias, the class token from zero
     and the tokenizer from weights several times smaller (their Xavier-normal tensors have a third
-    axis, which counts as width); and does not pad the spectral axis. What is left of `Ssftt`'s
-    departures: edges are padded where patches are smaller than theirs. (As read in SSFTTnet.py
-    of https://github.com/zgr6010/HSI_SSFTT.)
+    axis, which counts as width); and does not pad the spectral axis. (As read in copies of
+    SSFTTnet.py, https://github.com/zgr6010/HSI_SSFTT.)
 
     Args:
         components: K, at least 3.
-        patch_size: S.
+        patch_size: S, at least 7.
         classes: C.
     """
     network = ssftt(components=components, patch_size=patch_size, classes=classes)
@@ -30,7 +29,7 @@ def published_ssftt(*, components: int, patch_size: int, classes: int) -> nn.Mod
     assert isinstance(plane, nn.Conv2d)
     volume.before = 0
     channels = plane.in_channels // components * (components - volume.conv.kernel_size[0] + 1)
-    network.plane[0] = nn.Conv2d(channels, plane.out_channels, 3, padding=plane.padding, bias=False)
+    network.plane[0] = nn.Conv2d(channels, plane.out_channels, 3, bias=False)
     for weight in (tokenizer.weight, tokenizer.value):
         nn.init.xavier_normal_(weight.unsqueeze(0))
     nn.init.zeros_(network.class_token)

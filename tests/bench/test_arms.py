@@ -6,7 +6,7 @@ import pytest
 
 from st_ray import RunSpec, StRayError, TrainSpec
 from st_ray.bench.arms import ARMS, Ground, budget, find_arms, predicted_seconds
-from st_ray.bench.cells import BenchSpec, Place, run_spec
+from st_ray.bench.cells import BenchSpec, Place, facts_of, run_spec
 from st_ray.learn.backbones import backbones
 from st_ray.learn.curriculum import plan
 from st_ray.learn.presets import USUAL_BATCH, USUAL_SHAPE
@@ -85,6 +85,12 @@ def test_plain_arms_take_the_usual_batch_and_others_the_backbones(asked: int | N
     for name, expected in (("full", USUAL_BATCH), ("k30_time", own), ("default", own)):
         run = run_spec(bench, place, name, ARMS[name].fit(ground()), 1e-3)
         assert run.train.batch_size == (asked or expected)
+
+
+def test_a_row_calls_files_by_their_short_names() -> None:
+    place = Place(scene="a/cube.mat", split="b/mine.split.json", backbone="vit", seed=0)
+    facts = facts_of(place, "full", 1e-3)
+    assert (facts["scene"], facts["split"]) == ("cube", "mine")
 
 
 def test_full_is_always_there_and_first() -> None:

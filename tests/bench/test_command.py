@@ -86,6 +86,7 @@ def test_ctrl_c_keeps_what_was_measured(
         (["--set", "patch_size=4"], "patch_size=4"),
         (["--set", "patchsize=5"], "did you mean 'patch_size'"),
         (["--split", "nowhere.mat"], "nowhere.mat"),
+        (["--split", "a.mat", "--split", "b/a.split.json"], "splits ['a', 'a'] have one name"),
         (["--set", "seed=3"], "--set seed: a benchmark decides it itself; see --seeds"),
         (["--set", "split.train_fraction=0.85"], "leave nothing to test on"),
         (["--set", "train.loss=nowhere:loss"], "nowhere"),

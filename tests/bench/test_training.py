@@ -107,11 +107,15 @@ def test_a_narrower_call_still_tells_all_that_is_known(
     measured, bench_spec: BenchSpec, tmp_path: Path, arm: str
 ) -> None:
     table, out = measured
-    (tmp_path / "cells.jsonl").write_text((out / "cells.jsonl").read_text())
+    cells = (out / "cells.jsonl").read_text()
+    assert '"split":"random"' in cells
+    cells = cells.replace('"split":"random"', '"split":"called so before"')
+    (tmp_path / "cells.jsonl").write_text(cells)
     narrow = replace(bench_spec, seeds=(0,), arms=(arm,), max_hours=0.0, out=str(tmp_path))
     again, done = run_bench(narrow, say=lambda text: None)
     assert done
     assert again["backbones"] == table["backbones"]
+    assert {group["split"] for group in again["groups"]} == {"random"}
 
 
 def test_arms_are_compared_without_the_baseline(
