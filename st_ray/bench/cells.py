@@ -149,10 +149,14 @@ def run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: floa
     return fill_in(spec_from_table(table))
 
 
+def names_of(place: Place) -> dict[str, str]:
+    """What tables call the scene and the split."""
+    return {"scene": _scene_name(place.scene), "split": short_name(place.split)}
+
+
 def facts_of(place: Place, arm: str, rate: float) -> dict[str, Any]:
     """What a row says of its cell, for people."""
-    names = {"scene": _scene_name(place.scene), "split": short_name(place.split)}
-    return {**asdict(place), **names, "arm": arm, "rate": rate}
+    return {**asdict(place), **names_of(place), "arm": arm, "rate": rate}
 
 
 def _scene_name(scene: str) -> str:

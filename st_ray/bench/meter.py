@@ -13,7 +13,16 @@ from pathlib import Path
 import torch
 
 from st_ray.bench.arms import ArmPlan
-from st_ray.bench.cells import FORMAT, BenchSpec, Place, cell_key, facts_of, run_spec, split_digest
+from st_ray.bench.cells import (
+    FORMAT,
+    BenchSpec,
+    Place,
+    cell_key,
+    facts_of,
+    names_of,
+    run_spec,
+    split_digest,
+)
 from st_ray.bench.ledger import Ledger, Row, key_of
 from st_ray.bench.measure import measure, time_sample
 from st_ray.bench.workers import OutOfTimeError, Worker, WorkerDiedError
@@ -138,7 +147,7 @@ class Meter:
                 },
             )
             self.say(_line(row))
-        row = {**row, **facts_of(place, arm, rate)}  # files may have had other names then
+        row = {**row, **names_of(place)}  # files may have had other names when it was measured
         self.rows[key] = row
         return row
 
