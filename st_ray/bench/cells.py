@@ -17,7 +17,8 @@ from st_ray.learn.backbones import backbone_entry
 from st_ray.learn.curriculum import Curriculum
 from st_ray.recipe import fill_in
 from st_ray.spectral.scene import Scene
-from st_ray.spectral.split import DRAWN, NAMED, short_name
+from st_ray.spectral.split import DRAWN, NAMED
+from st_ray.spectral.splitfile import short_name
 
 # Raised when a change of the code makes measured cells out of date.
 FORMAT = 1
@@ -74,8 +75,9 @@ class BenchSpec:
                 raise SpecError(f"bench: no {name} given; give at least one")
             if len(set(values)) < len(values):
                 raise SpecError(f"bench: {name} {list(values)} name one twice")
-        scenes, splits = map(_scene_name, self.scenes), map(short_name, self.splits)
-        for what, names in (("scenes", list(scenes)), ("splits", list(splits))):
+        scenes = [Path(name).stem for name in self.scenes]
+        splits = [short_name(name) for name in self.splits]
+        for what, names in (("scenes", scenes), ("splits", splits)):
             if len(set(names)) < len(names):
                 raise SpecError(f"bench: {what} {names} have one name; rename one of the files")
         for name in self.backbones:
@@ -151,16 +153,12 @@ def run_spec(bench: BenchSpec, place: Place, arm: str, plan: ArmPlan, rate: floa
 
 def names_of(place: Place) -> dict[str, str]:
     """What tables call the scene and the split."""
-    return {"scene": _scene_name(place.scene), "split": short_name(place.split)}
+    return {"scene": Path(place.scene).stem, "split": short_name(place.split)}
 
 
 def facts_of(place: Place, arm: str, rate: float) -> dict[str, Any]:
     """What a row says of its cell, for people."""
     return {**asdict(place), **names_of(place), "arm": arm, "rate": rate}
-
-
-def _scene_name(scene: str) -> str:
-    return Path(scene).stem
 
 
 def cell_key(kind: str, plan: ArmPlan, spec: RunSpec, digests: Mapping[str, str]) -> str:

@@ -28,7 +28,7 @@ def published_ssftt(*, components: int, patch_size: int, classes: int) -> nn.Mod
     assert isinstance(volume, SpectralConv3d)
     assert isinstance(plane, nn.Conv2d)
     volume.before = 0
-    channels = plane.in_channels // components * (components - volume.conv.kernel_size[0] + 1)
+    channels = volume.conv.out_channels * (components - 2)  # its kernels are 3 long
     network.plane[0] = nn.Conv2d(channels, plane.out_channels, 3, bias=False)
     for weight in (tokenizer.weight, tokenizer.value):
         nn.init.xavier_normal_(weight.unsqueeze(0))

@@ -29,7 +29,8 @@ from st_ray.search.schedule import Schedule
 from st_ray.search.spec import SearchSpec, most_cost
 from st_ray.search.trial import Trial, clear_trials
 from st_ray.search.write import write_search
-from st_ray.spectral.split import DRAWN, settle_kind, short_name
+from st_ray.spectral.split import DRAWN, settle_kind
+from st_ray.spectral.splitfile import short_name
 from st_ray.storage import join
 
 Say = Callable[[str], None]

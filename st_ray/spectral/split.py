@@ -34,26 +34,13 @@ from st_ray.spectral.patches import check_odd
 from st_ray.spectral.published import PUBLISHED, read_published
 from st_ray.spectral.splitfile import holds_split, load_split
 
-__all__ = [
-    "Split",
-    "SplitSpec",
-    "footprint_overlap",
-    "leakage",
-    "settle_kind",
-    "short_name",
-    "split_labels",
-]
+__all__ = ["Split", "SplitSpec", "footprint_overlap", "leakage", "settle_kind", "split_labels"]
 
 DRAWN = ("auto", "random", "disjoint", "scenes")
 NAMED = (*DRAWN, *PUBLISHED)
 
 Labels = NDArray[np.integer]
 Mask = NDArray[np.bool_]
-
-
-def short_name(kind: str) -> str:
-    """What tables call a split: a kind as it is, a file without folder and endings."""
-    return Path(kind).stem.removesuffix(".split")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -101,6 +101,11 @@ def load_split(path: Path, labels_HW: Labels) -> Split:
     )
 
 
+def short_name(kind: str) -> str:
+    """What tables call a split: a kind as it is, a file without folder and endings."""
+    return Path(kind).stem.removesuffix(".split")
+
+
 def holds_split(path: Path) -> bool:
     """Whether a file is a saved split, by its suffix, or of an .npz its keys."""
     suffix = path.suffix.lower()

@@ -13,14 +13,7 @@ from numpy.typing import NDArray
 from st_ray.errors import SpecError, SplitError
 from st_ray.spectral.parts import TEST, TRAIN, UNUSED, VALIDATION
 from st_ray.spectral.scene import Scene, SceneSpec, open_scene
-from st_ray.spectral.split import (
-    Split,
-    SplitSpec,
-    footprint_overlap,
-    leakage,
-    short_name,
-    split_labels,
-)
+from st_ray.spectral.split import Split, SplitSpec, footprint_overlap, leakage, split_labels
 
 RANDOM, DISJOINT = SplitSpec(), SplitSpec(kind="disjoint")
 
@@ -186,19 +179,6 @@ def test_an_unknown_split_lists_the_known_ones(small_scene: Scene) -> None:
         split_labels(small_scene.labels, SplitSpec(kind="randm"), 0, 5)
     with pytest.raises(SplitError, match=r"no such split file: missing\.mat"):
         split_labels(small_scene.labels, SplitSpec(kind="missing.mat"), 0, 5)
-
-
-@pytest.mark.parametrize(
-    ("kind", "name"),
-    [
-        ("random", "random"),
-        ("given/my.split.json", "my"),
-        ("split.json", "split"),
-        ("a/m.mat", "m"),
-    ],
-)
-def test_a_split_has_a_short_name_for_tables(kind: str, name: str) -> None:
-    assert short_name(kind) == name
 
 
 def test_a_guard_that_leaves_no_other_part_is_an_error(small_scene: Scene) -> None:

@@ -17,7 +17,7 @@ from st_ray.errors import OutputError, SplitError
 from st_ray.spectral.parts import PART_NAMES, Split, labels_fingerprint
 from st_ray.spectral.scene import Scene
 from st_ray.spectral.split import SplitSpec, split_labels
-from st_ray.spectral.splitfile import load_split, save_split
+from st_ray.spectral.splitfile import load_split, save_split, short_name
 
 Table = dict[str, Any]
 
@@ -174,3 +174,16 @@ def test_a_manifest_that_cannot_be_written_says_so(
     (tmp_path / "file").write_text("not a folder")
     with pytest.raises(OutputError, match="cannot write .*split.json"):
         save_split(made[0], tmp_path / "file" / "split.json", small_scene.labels)
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"),
+    [
+        ("random", "random"),
+        ("given/my.split.json", "my"),
+        ("split.json", "split"),
+        ("a/m.mat", "m"),
+    ],
+)
+def test_a_split_has_a_short_name_for_tables(kind: str, name: str) -> None:
+    assert short_name(kind) == name
