@@ -54,8 +54,8 @@ class Recipe:
 def fill_in(spec: RunSpec, *, brought: bool = False, own_optimizer: bool = False) -> RunSpec:
     """The spec with what it leaves to a curriculum file, or else to the backbone.
 
-    That is the whitening and the learning rate, and to the backbone T0, the optimizer and the batch
-    too. A backbone's learning rate is one for its own optimizer; another takes the usual rate.
+    That is the whitening and the learning rate, and to the backbone T0, the optimizer, the batch
+    and the flips too. A backbone's learning rate is one for its own optimizer; another takes the usual rate.
 
     Args:
         spec: Possibly with None in these.
@@ -84,6 +84,7 @@ def fill_in(spec: RunSpec, *, brought: bool = False, own_optimizer: bool = False
         learning_rate=rate if spec.train.learning_rate is None else spec.train.learning_rate,
         optimizer=None if own_optimizer else spec.train.optimizer or optimizer,
         batch_size=spec.train.batch_size or (entry.batch_size if entry else USUAL_BATCH),
+        flips=bool(entry and entry.flips) if spec.train.flips is None else spec.train.flips,
     )
     return replace(spec, train=train)
 

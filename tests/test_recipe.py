@@ -14,12 +14,12 @@ from st_ray.learn.presets import USUAL_BATCH, USUAL_OPTIMIZER, USUAL_RATE
 from st_ray.recipe import fill_in
 
 
-@pytest.mark.parametrize("name", ["ssrn", "resnet2d", "spectralformer"])
+@pytest.mark.parametrize("name", ["ssrn", "resnet2d", "spectralformer", "ssftt"])
 def test_optimizer_rate_and_batch_are_the_backbones(name: str) -> None:
     entry = backbones()[name]
     train = fill_in(RunSpec(backbone=name)).train
     assert (train.optimizer, train.learning_rate) == (entry.optimizer, entry.learning_rate)
-    assert train.batch == entry.batch_size
+    assert (train.batch, train.flips) == (entry.batch_size, entry.flips)
     named = fill_in(RunSpec(backbone=name, train=TrainSpec(optimizer=entry.optimizer))).train
     assert named == train
 
@@ -28,7 +28,7 @@ def test_another_optimizer_takes_the_usual_rate_unless_told() -> None:
     assert backbones()["ssrn"].optimizer != USUAL_OPTIMIZER
     other = fill_in(RunSpec(backbone="ssrn", train=TrainSpec(optimizer="sgd"))).train
     assert (other.optimizer, other.learning_rate) == ("sgd", USUAL_RATE)
-    told = TrainSpec(optimizer="sgd", learning_rate=0.2, batch_size=8)
+    told = TrainSpec(optimizer="sgd", learning_rate=0.2, batch_size=8, flips=True)
     assert fill_in(RunSpec(backbone="ssrn", train=told)).train == told
 
 
@@ -36,6 +36,7 @@ def test_a_backbone_of_ones_own_takes_the_usual_ones() -> None:
     train = fill_in(RunSpec(backbone="spectralformer"), brought=True).train
     assert (train.optimizer, train.learning_rate) == (USUAL_OPTIMIZER, USUAL_RATE)
     assert train.batch == USUAL_BATCH != backbones()["spectralformer"].batch_size
+    assert train.flips is False
 
 
 def test_an_optimizer_of_ones_own_gets_the_usual_rate_and_no_name(

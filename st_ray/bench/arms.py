@@ -95,6 +95,7 @@ PLAIN: dict[str, Any] = {
     "train.schedule": "cosine",
     "train.optimizer": USUAL_OPTIMIZER,
     "train.batch_size": USUAL_BATCH,
+    "train.flips": False,
 }
 
 

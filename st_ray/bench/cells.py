@@ -227,4 +227,5 @@ _USUAL: dict[str, Any] = {
     "patches": None,
     "scene.resample": False,
     "split.pixels_per_scene": None,
+    "train.flips": False,
 }

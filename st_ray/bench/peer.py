@@ -11,11 +11,10 @@ from st_ray.learn.backbones.ssftt import Ssftt, ssftt
 def published_ssftt(*, components: int, patch_size: int, classes: int) -> nn.Module:
     """Build ssftt as in the authors' code.
 
-    Beside the paper, that scales the scores of attention by 1/sqrt(dim), not by a head's width;
-    starts attention and head from Xavier-uniform weights without bias, the class token from zero
-    and the tokenizer from weights several times smaller (their Xavier-normal tensors have a third
-    axis, which counts as width); and does not pad the spectral axis. (As read in copies of
-    SSFTTnet.py, https://github.com/zgr6010/HSI_SSFTT.)
+    Beside ssftt here, that scales the scores of attention by 1/sqrt(dim), not by a head's width;
+    starts attention and head from Xavier-uniform weights without bias and the class token from
+    zero; and does not pad the spectral axis. (As read in copies of SSFTTnet.py,
+    https://github.com/zgr6010/HSI_SSFTT.)
 
     Args:
         components: K, at least 3.
@@ -24,14 +23,12 @@ def published_ssftt(*, components: int, patch_size: int, classes: int) -> nn.Mod
     """
     network = ssftt(components=components, patch_size=patch_size, classes=classes)
     assert isinstance(network, Ssftt)
-    volume, plane, tokenizer = network.volume[0], network.plane[0], network.tokenizer
+    volume, plane = network.volume[0], network.plane[0]
     assert isinstance(volume, SpectralConv3d)
     assert isinstance(plane, nn.Conv2d)
     volume.before = 0
     channels = volume.conv.out_channels * (components - 2)  # its kernels are 3 long
     network.plane[0] = nn.Conv2d(channels, plane.out_channels, 3, bias=False)
-    for weight in (tokenizer.weight, tokenizer.value):
-        nn.init.xavier_normal_(weight.unsqueeze(0))
     nn.init.zeros_(network.class_token)
     _begin(network.head)
     dim = network.class_token.numel()

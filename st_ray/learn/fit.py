@@ -32,6 +32,7 @@ from st_ray.learn.job import Job
 from st_ray.learn.loop import (
     PatchSource,
     epoch_order,
+    epoch_turns,
     remember_rates,
     schedule,
     seed_everything,
@@ -99,15 +100,17 @@ class _Learner:
 
         seed_everything(job.seed, epoch + 1)
         order = epoch_order(job.train_samples.targets_N, job.train.class_floor, job.seed, epoch)
+        batches = self.held.placement.batches(order, job.train_samples, self.stage.batch_size)
         stats = train_epoch(
             self.wrapped,
             self.source(job.train_samples),
-            self.held.placement.batches(order, job.train_samples, self.stage.batch_size),
+            batches,
             self.optimizer,
             job.loss,
             factor_at,
             self.share,
             self.peers,
+            epoch_turns(len(batches), job.seed, epoch) if job.train.flips else None,
         )
         if not math.isfinite(stats.loss):
             raise TrainingError(

@@ -176,6 +176,26 @@ def epoch_order(
     return rng.permutation(np.concatenate(indices))
 
 
+def epoch_turns(batches: int, seed: int, epoch: int) -> NDArray[np.int64]:
+    """Under which of a square's symmetries (see `turned`) each batch of an epoch is seen."""
+    return np.random.default_rng([seed, epoch, 2]).integers(0, 8, batches)
+
+
+def turned(patches: Tensor, turn: int, *, channels_last: bool = False) -> Tensor:
+    """Patches (M, k, S, S) under one of the square's 8 symmetries, in the layout they had.
+
+    Args:
+        patches: In rows or, with `channels_last`, with their components side by side.
+        turn: Bits: 1 and 2 mirror rows and columns, 4 transposes before; 0 changes nothing.
+        channels_last: See `PatchSource`.
+    """
+    sides = [side for side, bit in ((2, 1), (3, 2)) if turn & bit]
+    patches = patches.transpose(2, 3) if turn & 4 else patches
+    patches = patches.flip(sides) if sides else patches
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    return patches.contiguous(memory_format=layout)
+
+
 def schedule(progress: float, warmup: float, shape: str) -> float:
     """The learning rate's factor: linear warm-up, then a way down to zero, or a constant.
 
@@ -211,6 +231,7 @@ def train_epoch(
     factor_at: Callable[[float], float],
     share: Share,
     peers: Peers,
+    turns: Sequence[int] | None = None,
 ) -> EpochStats:
     """Train once over some global batches.
 
@@ -227,6 +248,7 @@ def train_epoch(
         factor_at: Factor of the learning rate as a function of the epoch's progress, 0..1.
         share: The one the model's layers were given.
         peers: The workers.
+        turns: See `epoch_turns`; None: patches are seen as they lie.
     """
     started = time.perf_counter()
     model.train()
@@ -239,6 +261,8 @@ def train_epoch(
         batch, (start, stop) = batches[step], cuts[step]
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor_at((step + 0.5) / len(batches))
+        if turns is not None:
+            patches = turned(patches, int(turns[step]), channels_last=source.channels_last)
         share.total, share.start, share.count = len(batch), start, stop - start
         optimizer.zero_grad(set_to_none=True)
         logits, scale = model(patches), share.count * peers.world / share.total

@@ -48,6 +48,15 @@ def test_a_cut_off_run_resumes_to_the_uninterrupted_result(stack, whole, epoch, 
     assert same(run(job(tmp_path), stack), whole)
 
 
+def test_a_run_with_flips_is_another_and_resumes_to_the_same_result(stack, whole, tmp_path) -> None:
+    flips = {"train": TrainSpec(flips=True)}
+    uncut = run(job(tmp_path / "uncut", **flips), stack)
+    assert not same(uncut, whole)
+    with pytest.raises(Stop):
+        run(job(tmp_path / "cut", **flips), stack, stop_after(3))
+    assert same(run(job(tmp_path / "cut", **flips), stack), uncut)
+
+
 def test_a_finished_run_is_not_trained_again(stack, tmp_path) -> None:
     first = run(job(tmp_path), stack)
     events = []

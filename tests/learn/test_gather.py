@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from st_ray.learn.backbones import backbones, build_backbone
-from st_ray.learn.loop import PatchSource
+from st_ray.learn.loop import PatchSource, epoch_turns, turned
 from st_ray.spectral.patches import Samples, TileStack, extract_patches
 
 TILES, SIDE, HALO, RANK = 3, 8, 3, 10
@@ -46,6 +46,27 @@ def test_gathered_patches_are_slices(stack, samples, size, components, channels_
     assert np.array_equal(targets.numpy(), samples.targets_N[chosen])
     layout = torch.channels_last if channels_last else torch.contiguous_format
     assert patches.is_contiguous(memory_format=layout)
+
+
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_turns_are_the_eight_symmetries_of_a_square(channels_last) -> None:
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    patches = torch.arange(2 * 3 * 25.0).reshape(2, 3, 5, 5).contiguous(memory_format=layout)
+    seen = [turned(patches, turn, channels_last=channels_last) for turn in range(8)]
+    assert torch.equal(seen[0], patches)
+    images = {tuple(image[0, 0].flatten().tolist()) for image in seen}
+    squares = [np.rot90(patches[0, 0], times) for times in range(4)]
+    assert images == {tuple(s.ravel()) for one in squares for s in (one, one.T)}
+    for image in seen:
+        assert torch.equal(image[:, :, 2, 2], patches[:, :, 2, 2])
+        assert torch.equal(image - image[:1, :1], patches - patches[:1, :1])  # all alike
+        assert image.is_contiguous(memory_format=layout)
+
+
+def test_every_turn_comes_and_others_in_every_epoch() -> None:
+    assert set(epoch_turns(100, 0, 0)) == set(range(8))
+    assert not np.array_equal(epoch_turns(100, 0, 0), epoch_turns(100, 0, 1))
+    assert np.array_equal(epoch_turns(100, 5, 1), epoch_turns(100, 5, 1))
 
 
 def test_a_part_of_a_larger_tensor_is_a_stack_too(stack, samples) -> None:

@@ -19,6 +19,7 @@ from st_ray.learn.loop import (
     Loss,
     PatchSource,
     epoch_order,
+    epoch_turns,
     remember_rates,
     seed_everything,
     train_epoch,
@@ -90,7 +91,10 @@ def train(peers: Peers, loss: Loss, shards: int = 0) -> dict[str, torch.Tensor]:
                 batches = [Batch(batch.index_M, (0, len(batch))) for batch in batches]
         else:
             batches = placement.batches(order, SAMPLES, 8)
-        stats = train_epoch(wrapped, mine, batches, optimizer, loss, lambda _: 1.0, share, peers)
+        turns = epoch_turns(len(batches), 0, epoch)
+        stats = train_epoch(
+            wrapped, mine, batches, optimizer, loss, lambda _: 1.0, share, peers, turns
+        )
         losses.append(stats.loss)
     scored = placement.mine(SAMPLES)
     confusion, mean = evaluate(net, mine, scored, nn.functional.cross_entropy, CLASSES, peers)

@@ -52,6 +52,7 @@ class BackboneEntry:
         learning_rate: Default peak of the schedule.
         optimizer: Default, by name.
         batch_size: Default global batch, samples.
+        flips: Whether batches are mirrored and transposed at random by default.
         shape: Of the curriculum "default".
         growth: One sentence: what a hand-over to more components or a larger patch keeps.
         exact_every: With the default options, the evaluation logits stay exactly as they were
@@ -68,6 +69,7 @@ class BackboneEntry:
     learning_rate: float
     optimizer: str
     batch_size: int
+    flips: bool
     shape: CurriculumShape
     growth: str
     exact_every: int | None
@@ -101,6 +103,7 @@ def register_backbone(
     learning_rate: float = USUAL_RATE,
     optimizer: str = USUAL_OPTIMIZER,
     batch_size: int = USUAL_BATCH,
+    flips: bool = False,
     shape: CurriculumShape = USUAL_SHAPE,
 ) -> Callable[[Factory], Factory]:
     """Decorate a factory to enter it under ``name``; see `BackboneEntry` for the fields.
@@ -121,6 +124,7 @@ def register_backbone(
             learning_rate=learning_rate,
             optimizer=optimizer,
             batch_size=batch_size,
+            flips=flips,
             shape=shape,
             growth=growth,
             exact_every=exact_every,

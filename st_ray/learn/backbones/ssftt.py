@@ -27,8 +27,10 @@ class GaussianTokenizer(nn.Module):
 
     def __init__(self, dim: int, tokens: int) -> None:
         super().__init__()
-        self.weight = nn.Parameter(nn.init.xavier_normal_(torch.empty(tokens, dim)))
-        self.value = nn.Parameter(nn.init.xavier_normal_(torch.empty(dim, dim)))
+        # As in the authors' code: a third axis counts as width, which makes the weights smaller.
+        weight, value = torch.empty(1, tokens, dim), torch.empty(1, dim, dim)
+        self.weight = nn.Parameter(nn.init.xavier_normal_(weight)[0])
+        self.value = nn.Parameter(nn.init.xavier_normal_(value)[0])
 
     def forward(self, pixels: Tensor) -> Tensor:
         """(M, P, dim) -> (M, tokens, dim)."""
@@ -115,9 +117,9 @@ class Ssftt(nn.Module):
     ),
     whitening=0.5,
     learning_rate=3e-3,
-    full_epochs=17,
-    # T0 is so short that 0.3 of it would be too little.
-    shape=CurriculumShape(0.55, (StageShape(60, 0.45, 0.55), StageShape(60, 1.0, 0.45))),
+    flips=True,
+    full_epochs=30,
+    shape=CurriculumShape(0.47, (StageShape(60, 0.45, 8), StageShape(60, 1.0, 6))),
     growth=(
         "exact from any number of components; a larger patch changes no weight but the pixels "
         "that the tokens are drawn from"
