@@ -29,14 +29,16 @@ def backbones() -> None:
         (
             entry.name,
             str(entry.full_epochs),
-            f"{entry.optimizer} {entry.learning_rate:g} {entry.batch_size}",
+            f"{entry.optimizer} {entry.learning_rate:g} {entry.batch_size}"
+            + (" flips" if entry.flips else ""),
             entry.paper,
             entry.growth,
         )
         for entry in known().values()
     ]
     table(
-        ("backbone", "T0", "optimizer, lr, batch", "paper", "when components or patch grow"), rows
+        ("backbone", "T0", "optimizer, lr, batch, flips", "paper", "when components or patch grow"),
+        rows,
     )
 
 

@@ -55,7 +55,8 @@ def fill_in(spec: RunSpec, *, brought: bool = False, own_optimizer: bool = False
     """The spec with what it leaves to a curriculum file, or else to the backbone.
 
     That is the whitening and the learning rate, and to the backbone T0, the optimizer, the batch
-    and the flips too. A backbone's learning rate is one for its own optimizer; another takes the usual rate.
+    and the flips too. A backbone's learning rate is one for its own optimizer; another takes the
+    usual rate.
 
     Args:
         spec: Possibly with None in these.

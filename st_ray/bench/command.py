@@ -84,7 +84,7 @@ def training(
         list[str] | None,
         option(
             "A setting of all runs, such as patch_size=9; repeatable. Arms that train plainly keep "
-            "their own optimizer, schedule and class floor.",
+            "their own optimizer, schedule and class floor, without flips.",
             "none",
             "--set",
             metavar="KEY=VALUE",

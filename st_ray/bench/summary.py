@@ -31,7 +31,7 @@ INGREDIENTS = (
     ("k60", "whitening"),
     ("k60_short", "a schedule of fewer epochs"),
     ("b_growth", "the stages of default"),
-    ("default", "class floor and linear schedule"),
+    ("default", "class floor, linear schedule, the backbone's own optimizer, batch and flips"),
 )
 _SCORES = ("oa", "aa", "kappa")
 

@@ -37,8 +37,8 @@ class TrainSpec:
             the last weight that a model declares for that of its classifying layer.
         class_floor: Times that each class is seen in an epoch at least; the pixels of a class
             with fewer repeat. 0: every pixel is seen once.
-        flips: Whether every batch is mirrored and transposed at random; None takes what the
-            backbone's entry says (else not).
+        flips: Whether every batch is mirrored and transposed at random, all of its patches alike;
+            None takes what the backbone's entry says (else not).
         loss: "cross_entropy", or "package.module:function" called with (logits (M, C),
             targets (M,)) and returning the scalar loss of the global batch.
     """

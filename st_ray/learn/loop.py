@@ -176,9 +176,10 @@ def epoch_order(
     return rng.permutation(np.concatenate(indices))
 
 
-def epoch_turns(batches: int, seed: int, epoch: int) -> NDArray[np.int64]:
+def epoch_turns(batches: int, seed: int, epoch: int) -> list[int]:
     """Under which of a square's symmetries (see `turned`) each batch of an epoch is seen."""
-    return np.random.default_rng([seed, epoch, 2]).integers(0, 8, batches)
+    turns: list[int] = np.random.default_rng([seed, epoch, 2]).integers(0, 8, batches).tolist()
+    return turns
 
 
 def turned(patches: Tensor, turn: int, *, channels_last: bool = False) -> Tensor:
@@ -262,7 +263,7 @@ def train_epoch(
         for group in optimizer.param_groups:
             group["lr"] = group["initial_lr"] * factor_at((step + 0.5) / len(batches))
         if turns is not None:
-            patches = turned(patches, int(turns[step]), channels_last=source.channels_last)
+            patches = turned(patches, turns[step], channels_last=source.channels_last)
         share.total, share.start, share.count = len(batch), start, stop - start
         optimizer.zero_grad(set_to_none=True)
         logits, scale = model(patches), share.count * peers.world / share.total

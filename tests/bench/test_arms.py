@@ -87,6 +87,16 @@ def test_plain_arms_take_the_usual_batch_and_others_the_backbones(asked: int | N
         assert run.train.batch_size == (asked or expected)
 
 
+@pytest.mark.parametrize("asked", [None, True, False])
+def test_plain_arms_do_not_mirror_and_others_as_the_backbone(asked: bool | None) -> None:
+    bench = BenchSpec(base=RunSpec(train=TrainSpec(flips=asked)))
+    place = Place(scene="indian_pines", split="random", backbone="ssftt", seed=0)
+    assert backbones()["ssftt"].flips
+    for name, expected in (("full", False), ("k30_time", asked is not False)):
+        run = run_spec(bench, place, name, ARMS[name].fit(ground()), 1e-3)
+        assert run.train.flips is expected
+
+
 def test_a_row_calls_files_by_their_short_names() -> None:
     place = Place(scene="a/cube.mat", split="b/mine.split.json", backbone="vit", seed=0)
     facts = facts_of(place, "full", 1e-3)
