@@ -178,8 +178,8 @@ def epoch_order(
 
 def epoch_turns(batches: int, seed: int, epoch: int) -> list[int]:
     """Under which of a square's symmetries (see `turned`) each batch of an epoch is seen."""
-    turns: list[int] = np.random.default_rng([seed, epoch, 2]).integers(0, 8, batches).tolist()
-    return turns
+    rng = np.random.default_rng([seed, epoch, 2])
+    return [int(turn) for turn in rng.integers(0, 8, batches)]
 
 
 def turned(patches: Tensor, turn: int, *, channels_last: bool = False) -> Tensor:

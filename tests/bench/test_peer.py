@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pytest
 import torch
 from torch import Tensor
 
@@ -11,7 +10,6 @@ from st_ray.bench.cells import BenchSpec, Place, run_spec
 from st_ray.bench.peer import published_ssftt
 from st_ray.learn.backbones import build_backbone
 from st_ray.learn.backbones.layers import Attention
-from st_ray.learn.backbones.ssftt import GaussianTokenizer
 from st_ray.learn.backbones.windows import Windows
 from tests.bench.test_arms import ground
 
@@ -51,15 +49,6 @@ def test_it_starts_from_the_authors_weights() -> None:
         assert 0.95 * most < layer.weight.abs().max() <= most
         assert not layer.bias.any()
     assert not network.class_token.any()
-
-
-def test_the_tokenizer_starts_from_the_authors_weights() -> None:
-    torch.manual_seed(0)
-    tokenizers = [GaussianTokenizer(64, 4) for _ in range(50)]
-    for name, rows in (("weight", 4), ("value", 64)):
-        weights = torch.stack([getattr(tokenizer, name) for tokenizer in tokenizers])
-        assert weights.shape[1:] == (rows, 64)  # of torch's Xavier for (1, rows, 64)
-        assert weights.std().item() == pytest.approx((2 / (64 * rows + 64)) ** 0.5, rel=0.03)
 
 
 def test_its_maps_are_its_logits_patch_by_patch() -> None:

@@ -18,6 +18,7 @@ from st_ray.learn.backbones import (
     load_factory,
     register_backbone,
 )
+from st_ray.learn.backbones.ssftt import GaussianTokenizer
 from st_ray.learn.grow import grow
 
 NAMES = list(backbones())
@@ -277,3 +278,12 @@ def test_the_check_leaves_no_trace(name: str) -> None:
     assert torch.equal(torch.get_rng_state(), generator)
     assert [module.training for module in model.modules()] == modes
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_the_tokenizer_of_ssftt_starts_from_the_authors_weights() -> None:
+    torch.manual_seed(0)
+    tokenizers = [GaussianTokenizer(64, 4) for _ in range(50)]
+    for name, rows in (("weight", 4), ("value", 64)):
+        weights = torch.stack([getattr(tokenizer, name) for tokenizer in tokenizers])
+        assert weights.shape[1:] == (rows, 64)  # of torch's Xavier for (1, rows, 64)
+        assert weights.std().item() == pytest.approx((2 / (64 * rows + 64)) ** 0.5, rel=0.03)
