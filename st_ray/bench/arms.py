@@ -231,6 +231,7 @@ _ALL = (
     Arm("paper", "k and B grow as in SpectralTrain, half of T0", _preset(paper, PLAIN)),
     Arm("pca30", "30 components, full patch, T0: what most people do", _preset(pca, PLAIN)),
     Arm("full_short", "as full, in the epochs of default", _full_short),
+    Arm("full_recipe", "what full sees, for as long; trained as default", _preset(full, {})),
     Arm(
         "white_short",
         "all D components whitened, full patch, epochs of default; else as default",

@@ -51,6 +51,19 @@ def test_full_is_all_bands_and_the_full_patch_for_t0() -> None:
     assert (stage.components, stage.patch_size, stage.epochs) == (200, 11, 60)
 
 
+def test_full_recipe_sees_what_full_sees_and_trains_as_default() -> None:
+    assert stages("full_recipe", ground()) == stages("full", ground())
+    bench = BenchSpec(base=RunSpec())
+    place = Place(scene="indian_pines", split="random", backbone="ssftt", seed=0)
+    runs = {
+        name: run_spec(bench, place, name, ARMS[name].fit(ground()), 1e-3)
+        for name in ("full", "full_recipe", "default")
+    }
+    assert runs["full_recipe"].train == runs["default"].train
+    assert runs["full_recipe"].epochs == runs["full"].epochs
+    assert runs["full_recipe"].train != runs["full"].train
+
+
 @pytest.mark.parametrize("name", ["full_short", "white_short", "k60_short", "b_growth", "k_growth"])
 def test_short_arms_have_the_epochs_of_default(name: str) -> None:
     assert sum(stage.epochs for stage in stages(name, ground())) == budget(ground())
