@@ -69,7 +69,7 @@ class Run:
         else:
             shape = default_shape(spec.backbone, brought=recipe.own_build is not None)
             curriculum = find_curriculum(spec.curriculum, bands, spec.patch_size, shape)
-            settle_split(spec.split.kind, curriculum.patch_size, scene.labels.shape, scene.members)
+            settle_split(spec.split, curriculum.patch_size, scene.labels.shape, scene.members)
         stages = plan_stages(
             curriculum,
             bands=bands,

@@ -227,6 +227,10 @@ def test_bad_input_is_one_line_and_leaves_nothing(spec, change, error, message, 
     ("settings", "message"),
     [
         ({"split": SplitSpec(kind="nowhere.mat")}, r"no such split file: nowhere\.mat"),
+        (
+            {"split": SplitSpec(kind=__file__, test_path="nowhere.mat")},
+            r"no such split file: nowhere\.mat",
+        ),
         ({"split": SplitSpec(kind="scenes")}, r"needs several scenes"),
         ({"patch_size": 99}, r"patch_size=99 exceeds"),
     ],

@@ -74,7 +74,7 @@ def read_masks(
     if validation_key is not None:
         validation = read(path, validation_key, what="validation")
     if test_path is not None:
-        test = read(Path(test_path).expanduser(), None, what="test")
+        test = read(split_file(test_path), None, what="test")
     elif test_key is not None:
         test = read(path, test_key, what="test")
     else:
@@ -93,12 +93,22 @@ def find_mask(kind: str, named: Sequence[str]) -> Path:
         SplitError: There is none; lists the kinds that go by name.
     """
     path = Path(kind).expanduser()
-    if path.is_file():
-        return path
-    if path.suffix or len(path.parts) > 1:
-        raise SplitError(f"no such split file: {path} (in {Path.cwd()})")
+    if path.is_file() or path.suffix or len(path.parts) > 1:
+        return split_file(kind)
     message = unknown_name("split", kind, named)
     raise SplitError(f"{message}; or the path of a mask file or a split manifest")
+
+
+def split_file(name: str) -> Path:
+    """The file of that path.
+
+    Raises:
+        SplitError: There is none.
+    """
+    path = Path(name).expanduser()
+    if not path.is_file():
+        raise SplitError(f"no such split file: {path} (in {Path.cwd()})")
+    return path
 
 
 def carve(

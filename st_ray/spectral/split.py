@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from st_ray.errors import SpecError, SplitError
 from st_ray.spectral.allot import Shares, allot
 from st_ray.spectral.blocks import BlockQuotas, draw_blocks
-from st_ray.spectral.masks import FixedMasks, carve, find_mask, read_masks
+from st_ray.spectral.masks import FixedMasks, carve, find_mask, read_masks, split_file
 from st_ray.spectral.members import Member, check_whole, settle_kind
 from st_ray.spectral.parts import (
     PART_NAMES,
@@ -134,7 +134,7 @@ def split_labels(
         SplitError: A class has too few pixels or scenes, a mask does not fit, a part would be
             empty, or scenes with one label each would be in several parts.
     """
-    kind = settle_split(spec.kind, patch_size, labels_HW.shape, members)
+    kind = settle_split(spec, patch_size, labels_HW.shape, members)
     if kind not in NAMED and holds_split(path := find_mask(kind, NAMED)):
         split = load_split(path, labels_HW)
     else:
@@ -155,7 +155,7 @@ def split_labels(
 
 
 def settle_split(
-    kind: str, patch_size: int, shape: tuple[int, ...], members: Sequence[Member]
+    spec: SplitSpec, patch_size: int, shape: tuple[int, ...], members: Sequence[Member]
 ) -> str:
     """The kind, "auto" settled; raises as `split_labels` does where that needs no pixel."""
     check_odd(patch_size)
@@ -165,9 +165,11 @@ def settle_split(
             f"patch_size={patch_size} exceeds the scene's {shape[0]} x {shape[1]} pixels; "
             f"set patch_size <= {largest}"
         )
-    kind = settle_kind(kind, members)
+    kind = settle_kind(spec.kind, members)
     if kind not in NAMED:
         find_mask(kind, NAMED)
+        if spec.test_path is not None:
+            split_file(spec.test_path)
     return kind
 
 
