@@ -165,8 +165,7 @@ def settle_split(
             f"patch_size={patch_size} exceeds the scene's {shape[0]} x {shape[1]} pixels; "
             f"set patch_size <= {largest}"
         )
-    kind = settle_kind(spec.kind, members)
-    if kind not in NAMED:
+    if (kind := settle_kind(spec.kind, members)) not in NAMED:
         find_mask(kind, NAMED)
         if spec.test_path is not None:
             split_file(spec.test_path)
