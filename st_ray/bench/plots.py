@@ -19,7 +19,7 @@ Table = dict[str, Any]
 _PALETTE = (
     "#d55e00", "#8f7a00", "#009e73", "#a553a0", "#b0563b", "#3f8fb0",
     "#6f8a1e", "#c2548b", "#6a6fd1", "#a07c4a", "#3f9a8f", "#8a8f98",
-    "#c23b3b",
+    "#8a3fd0",
 )  # fmt: skip
 _PARTS = {"statistics": "#2fb1a5", "ingest": "#63850f", "other": "#8d99a6"}
 _STAGES = ("#0072b2", "#e69f00", "#a53d9f", "#c0392b", "#3d6b4f")
