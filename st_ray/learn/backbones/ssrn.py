@@ -95,7 +95,7 @@ class Ssrn(nn.Module):
     full_epochs=10,
     learning_rate=1e-2,
     optimizer="muon",
-    shape=CurriculumShape(1.0, (StageShape(30, 0.45, 7), StageShape(30, 0.82, 3))),
+    shape=CurriculumShape(1.0, (StageShape(30, 0.45, 7), StageShape(30, 0.82, 3)), axis="groups"),
     growth=(
         "exact from an even number of components; from an odd one the last pair was filled with "
         "a zero and now sees a new component; a larger patch changes no weight but the pixels "
