@@ -94,6 +94,7 @@ class Ssrn(nn.Module):
     whitening=0.5,
     full_epochs=10,
     learning_rate=1e-2,
+    batch_size=32,
     optimizer="muon",
     shape=CurriculumShape(1.0, (StageShape(30, 0.45, 7), StageShape(30, 0.82, 3)), axis="groups"),
     growth=(
