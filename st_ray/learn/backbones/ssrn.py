@@ -93,9 +93,10 @@ class Ssrn(nn.Module):
     ),
     whitening=0.5,
     full_epochs=10,
-    learning_rate=1e-2,
+    learning_rate=3e-3,
     batch_size=32,
     optimizer="muon",
+    # Convolutions along the spectrum want neighbours that resemble each other.
     shape=CurriculumShape(1.0, (StageShape(30, 0.45, 7), StageShape(30, 0.82, 3)), axis="groups"),
     growth=(
         "exact from an even number of components; from an odd one the last pair was filled with "
