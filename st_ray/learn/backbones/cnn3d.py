@@ -67,8 +67,10 @@ class Cnn3d(nn.Module):
     whitening=0.5,
     full_epochs=30,
     learning_rate=1e-2,
+    batch_size=32,
     optimizer="muon",
-    shape=CurriculumShape(0.67, (StageShape(30, 0.64, 15), StageShape(30, 1.0, 5))),
+    flips=True,
+    shape=CurriculumShape(1.0, (StageShape(30, 0.64, 20), StageShape(30, 1.0, 10))),
     growth=(
         "exact from a multiple of 4 components; from others the last block of 4 was filled with "
         "zeros and now sees new components; a larger patch changes no weight but the pixels "
