@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 
 _OWN_RAY = pytest.StashKey[str]()
+_BEGUN = pytest.StashKey[bool]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -35,8 +36,6 @@ def pytest_configure(config: pytest.Config) -> None:
     if getattr(config.option, "numprocesses", None):  # threads of several processes would spin
         for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
             os.environ.setdefault(name, "1")
-    if os.environ.get("PYTEST_XDIST_WORKER", "gw0") != "gw0":
-        os.nice(15)  # gw0 has Ray, whose workers wait for each other at every step
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -48,6 +47,18 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What starts Ray comes first: with ``-n 2`` the rest is done while it waits."""
     items.sort(key=lambda item: item.get_closest_marker("ray") is None)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """With ``-n``, a process that does not begin with Ray gives way to the one that does.
+
+    Ray's workers wait for each other at every step, and its files take longest. Which process gets
+    them is chance: that which was ready first.
+    """
+    if "PYTEST_XDIST_WORKER" in os.environ and not item.config.stash.get(_BEGUN, False):
+        item.config.stash[_BEGUN] = True
+        if item.get_closest_marker("ray") is None:
+            os.nice(15)
 
 
 @pytest.hookimpl(optionalhook=True)
