@@ -97,6 +97,7 @@ def training(
     from rich.console import Console
 
     from st_ray.bench.cells import BenchSpec
+    from st_ray.bench.page import headline
     from st_ray.bench.training import run_bench
     from st_ray.learn.backbones import backbones
     from st_ray.storage import join
@@ -132,11 +133,7 @@ def training(
         where = f"{row['scene']} {row['split']} {row['backbone']} {row['arm']} seed {row['seed']}"
         console.print(f"failed: {where}: {row['error']}", highlight=False)
     if table["backbones"]:
-        console.print(
-            f"default against full: {table['geomean_speedup']:.3g} times sooner at equal "
-            f"validation OA (geometric mean over {len(table['backbones'])} backbone(s))",
-            highlight=False,
-        )
+        console.print(headline(table), highlight=False)
     if not done:
         console.print("The time was over before all was measured; repeat the command to go on.")
 

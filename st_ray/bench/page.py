@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from st_ray.bench.arms import ARMS
 from st_ray.bench.plots import arm_colour, draw_group, draw_speedups, part_colour
-from st_ray.bench.summary import find_arm
+from st_ray.bench.summary import LENGTHS, find_arm
 from st_ray.report.drawing import to_page
 from st_ray.report.html import page_environment
 from st_ray.report.words import compact, number, percent
@@ -33,6 +33,7 @@ def render_bench(bench: Table) -> str:
     parts = [list(dict.fromkeys(p for a in group["arms"] for p in a["parts"])) for group in groups]
     return environment.get_template("bench.html.jinja").render(
         bench=bench,
+        lengths=LENGTHS,
         means={score: _mean(bench, score) for score in ("oa", "aa")},
         speedups=_speedups(groups),
         arms={name: ARMS[name].what for name in ARMS if name in names},
@@ -45,7 +46,7 @@ def render_bench(bench: Table) -> str:
 
 def render_markdown(bench: Table) -> str:
     """Tables for a README: "default" against "full", and all arms by scene and split."""
-    lines = _against_full(bench["groups"])
+    lines = _against_full(bench["groups"]) + _searches(bench["searched"])
     for title, groups in _by_place(bench["groups"]).items():
         lines += [f"### {title}", "", _HEAD, _RULE]
         lines += [
@@ -53,20 +54,31 @@ def render_markdown(bench: Table) -> str:
         ]
         lines.append("")
     if bench["backbones"]:
-        place = "{scene}, {split} split".format(**bench["headline"])
-        lines += [
-            f"`default` against `full` on {place}: {times(bench['geomean_speedup'])} sooner "
-            f"(geometric mean over {len(bench['backbones'])} backbone(s); "
-            f"{times(bench['geomean_whole_speedup'])} against the whole of T0).",
-            "",
-        ]
+        lines += [f"{headline(bench)}.", ""]
     lines.append(
         "Medians over seeds (least to greatest); differences from `full` are seed-paired means "
         "with 95 % bootstrap intervals, in points, and so is the lead of `default` over each arm "
         "on the seeds that both have. *Sooner*: at the baseline's final validation "
-        f"OA. Configurations tried in the searches: {bench['configurations_tried']}."
+        "OA; *OA there*: the test OA at that moment. Configurations tried in the searches: "
+        f"{bench['configurations_tried']}."
     )
     return "\n".join(lines) + "\n"
+
+
+def headline(bench: Table) -> str:
+    """Of a summary with backbones: how much sooner "default" is, or with which it is not."""
+    place = "default against full on {scene}, {split} split".format(**bench["headline"])
+    never = [name for name, entry in bench["backbones"].items() if not entry["speedup"]]
+    if never:
+        return (
+            f"{place}: no mean of times to accuracy, as most runs of {', '.join(never)} never had "
+            "the validation OA that full ends with"
+        )
+    return (
+        f"{place}: {times(bench['geomean_speedup'])} sooner at equal validation OA (geometric mean "
+        f"over {len(bench['backbones'])} backbone(s); {times(bench['geomean_whole_speedup'])} "
+        "against the whole of T0)"
+    )
 
 
 def _against_full(groups: Sequence[Table]) -> list[str]:
@@ -84,7 +96,7 @@ def _against_full(groups: Sequence[Table]) -> list[str]:
 
 _PAIR_COLUMNS = (
     *("scene, split", "backbone", "pairs", "full, s", "OA / AA, %", "default, s", "OA / AA, %"),
-    *("reached", "sooner", "whole T0", "OA diff.", "AA diff."),
+    *("reached", "sooner", "OA there, %", "whole T0", "OA diff.", "AA diff."),
 )
 _PAIR_HEAD = f"| {' | '.join(_PAIR_COLUMNS)} |"
 _PAIR_RULE = "|---" * len(_PAIR_COLUMNS) + "|"
@@ -101,10 +113,28 @@ def _pair_row(title: str, backbone: str, ours: Table) -> str:
         ),
         f"{ours['reached']} of {ours['tried']}",
         times(ours["speedup"]["median"]),
+        percent(ours["at_target"]["oa"]["median"]),
         times(ours["whole_speedup"]["median"]),
         *_differences(ours, ""),
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def _searches(searched: Sequence[Table]) -> list[str]:
+    """One row a scene and backbone; nothing where nothing was settled."""
+    if not searched:
+        return []
+    columns = ("scene", "backbone", "T0, epochs", "which is", "learning rates")
+    rows = [
+        (
+            *(found["scene"], found["backbone"], str(found["full_epochs"])),
+            LENGTHS[found["length"]],
+            ", ".join(f"{name} {compact(rate)}" for name, rate in found["rates"].items()),
+        )
+        for found in searched
+    ]
+    lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
+    return ["### Searches", "", lines[0], "|---" * len(columns) + "|", *lines[1:], ""]
 
 
 def _differences(arm: Table, prefix: str) -> list[str]:
@@ -117,7 +147,7 @@ def _differences(arm: Table, prefix: str) -> list[str]:
 
 
 _COLUMNS = (
-    *("backbone", "arm", "stages", "seeds", "seconds", "sooner"),
+    *("backbone", "arm", "stages", "seeds", "seconds", "CPU s", "sooner"),
     *("OA, %", "AA, %", "kappa", "OA diff.", "AA diff.", "default's lead, OA", "AA"),
 )
 _HEAD = f"| {' | '.join(_COLUMNS)} |"
@@ -131,6 +161,7 @@ def _markdown_row(backbone: str, arm: Table) -> str:
         stages(arm["stages"]),
         seeds(arm),
         seconds_spread(arm["seconds"]),
+        seconds(arm["cpu_seconds"]["median"]),
         times_spread(arm["speedup"]),
         percent_spread(arm["oa"]),
         percent_spread(arm["aa"]),

@@ -33,6 +33,12 @@ INGREDIENTS = (
     ("b_growth", "the stages of default"),
     ("default", "class floor, linear schedule, the backbone's own optimizer, batch and flips"),
 )
+# How T0, the baseline's number of epochs, came about.
+LENGTHS = {
+    "searched": "the shortest within 0.3 points of one three times as long",
+    "capped": "perhaps too short: none three times as long was tried",
+    "given": "given, not searched",
+}
 _SCORES = ("oa", "aa", "kappa")
 
 
@@ -49,7 +55,7 @@ def summarise(
     Args:
         rows: The rows of the runs.
         scenes: Their order; the first is the headline's.
-        searched: T0 and learning rates by (scene, backbone).
+        searched: T0, one of `LENGTHS` and learning rates by (scene, backbone).
         configurations: How many were tried in the searches.
         versions: Of packages.
     """

@@ -63,18 +63,24 @@ def test_the_readme_tells_what_was_measured(remake: Callable[[str], Path]) -> No
     }
     text = (ROOT / "README.md").read_text()
     rows = re.findall(
-        r"^\| (\w+)(?: \(\w+\))? \| ([\d,.]+) s \| ([\d.]+) s \| (.*) \|$", text, re.M
+        r"^\| (\w+) \| (\d+) / (\d+) \| ([\d,.]+) \| ([\d.]+) \| (\S+) / (\S+)× \| (.*) \|$",
+        text,
+        re.M,
     )
     assert {name for name, *_ in rows} == set(table["backbones"])
-    for name, full, ours, rest in rows:
-        default = arms[name, "random", "default"]
-        pairs = default["beside_full"]
-        assert float(full.replace(",", "")) == pytest.approx(pairs["full"]["seconds"], rel=0.02)
-        assert float(ours) == pytest.approx(pairs["own"]["seconds"], rel=0.02)
-        expected = [_told(default, "oa"), _told(default, "aa")]
-        disjoint = arms.get((name, "disjoint", "default"))
-        expected += [_told(disjoint, "oa"), _told(disjoint, "aa")] if disjoint else ["", ""]
-        assert [cell.strip() for cell in rest.split("|")] == expected
+    for name, *counts, full, ours, sooner, sooner_disjoint, rest in rows:
+        random, disjoint = (arms[name, split, "default"] for split in ("random", "disjoint"))
+        assert [int(count) for count in counts] == [random["pairs"], disjoint["pairs"]]
+        medians = random["beside_full"]
+        assert float(full.replace(",", "")) == pytest.approx(medians["full"]["seconds"], rel=0.02)
+        assert float(ours) == pytest.approx(medians["own"]["seconds"], rel=0.02)
+        assert [sooner, sooner_disjoint] == [
+            f"{ratio:.2g}" if (ratio := arm["speedup"]["median"]) else "–"
+            for arm in (random, disjoint)
+        ]
+        assert [cell.strip() for cell in rest.split("|")] == [
+            _told(arm, score) for arm in (random, disjoint) for score in ("oa", "aa")
+        ]
     assert f"{table['geomean_speedup']:.0f} times sooner" in text.replace("\n", " ")
 
 

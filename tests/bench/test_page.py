@@ -10,7 +10,7 @@ import pytest
 from st_ray.bench.arms import ARMS
 from st_ray.bench.page import points, render_bench, render_markdown, stages, times
 from st_ray.bench.plots import arm_colour
-from st_ray.bench.summary import INGREDIENTS, summarise
+from st_ray.bench.summary import INGREDIENTS, LENGTHS, summarise
 
 
 def row(arm: str, seed: int, *, seconds: float, oa: float, curve=None, **changes) -> dict:
@@ -41,7 +41,7 @@ def row(arm: str, seed: int, *, seconds: float, oa: float, curve=None, **changes
     }
 
 
-FOUND = {"full_epochs": 30, "capped": False, "rates": {"full": 1e-3}}
+FOUND = {"full_epochs": 30, "length": "searched", "rates": {"full": 1e-3}}
 
 
 def summary(rows: list[dict]) -> dict:
@@ -105,6 +105,7 @@ def test_an_arm_that_never_gets_there_has_speedup_0() -> None:
     assert default["speedup"]["median"] == 0
     assert default["reached"] == 0
     assert table["geomean_speedup"] == 0
+    assert "no mean of times to accuracy, as most runs of resnet2d never" in render_markdown(table)
 
 
 def test_ingredients_multiply_to_the_whole() -> None:
@@ -144,7 +145,15 @@ def test_the_markdown_table_has_a_row_for_each_arm() -> None:
     assert "| 22.4× (10×–50×) |" in rows[1]
     assert "+3.50 [+2.00, +5.00]" in rows[1]
     assert len({line.count("|") for line in rows}) == 1
-    assert "22.4× sooner (geometric mean over 1 backbone(s); 22.4× against" in text
+    assert "split: 22.4× sooner at equal validation OA (geometric mean over 1 backbone(s)" in text
+
+
+@pytest.mark.parametrize("length", LENGTHS)
+def test_both_say_how_the_baselines_length_came_about(length: str) -> None:
+    table = summary(PAIRS)
+    table["searched"][0]["length"] = length
+    for text in (render_bench(table), render_markdown(table)):
+        assert [how for how in LENGTHS.values() if how in text] == [LENGTHS[length]]
 
 
 def test_numbers_in_words() -> None:
