@@ -146,7 +146,7 @@ def test_a_submitted_benchmark_leaves_its_figures_in_storage(head, scene_files, 
         *("jobs/bench.py", "training", "--scene", scene_files.cube, "--seeds", 1),
         *("--full-epochs", 10, "--lr", 3e-3, "--out", out),
     )
-    assert {"bench.html", "bench.json", "bench.md", "cells.jsonl"} <= set(names(out))
+    assert {"bench.html", "bench.json", "bench.md", "bench.png", "cells.jsonl"} <= set(names(out))
 
 
 def test_a_submitted_search_leaves_what_it_found_in_storage(head, scene_files, store) -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from st_ray.bench.arms import ARMS
 from st_ray.errors import writing
 from st_ray.report.drawing import INK, MUTED, TRAIN, drawing, svg
+from st_ray.spectral.files import replacing
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,6 +23,8 @@ _PALETTE = (
     "#8a3fd0",
 )  # fmt: skip
 _PARTS = {"statistics": "#2fb1a5", "ingest": "#63850f", "other": "#8d99a6"}
+# Colours of the arms in a picture for a README.
+ON_PAPER = {"full": "#333333", "default": "#0072b2"}
 _STAGES = ("#0072b2", "#e69f00", "#a53d9f", "#c0392b", "#3d6b4f")
 
 
@@ -67,12 +70,12 @@ def _figure(height: float, width: float = 4.7) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _log_scale(axes: Axes, unit: str = "") -> None:
+def _log_scale(axes: Axes, unit: str = "", ticks: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
     """1, 2, 5, 10 and so on along x, as plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")
-    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_locator(LogLocator(subs=ticks))
     axes.xaxis.set_major_formatter(f"{{x:g}}{unit}")
     axes.xaxis.set_minor_formatter(NullFormatter())
 
@@ -136,6 +139,42 @@ def _speedups(groups: Sequence[Table]) -> Figure:
     axes.set_ylim(len(groups) - 0.5, -0.5)
     axes.set_xlabel("times sooner than full at the baseline's validation OA (median over seeds)")
     return figure
+
+
+def save_curves(groups: Sequence[Table], path: Path) -> None:
+    """Validation accuracy against seconds, "full" and "default", a panel a backbone, as a PNG."""
+    from matplotlib.figure import Figure
+    from matplotlib.lines import Line2D
+
+    columns = min(4, len(groups))
+    rows = -(-len(groups) // columns)
+    figure = Figure(figsize=(2.4 * columns + 0.4, 2.2 * rows + 0.6), layout="constrained", dpi=110)
+    panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    for axes, group in zip(panels, groups, strict=False):
+        for arm in group["arms"]:
+            if arm["arm"] in ON_PAPER:
+                seconds, accuracy = zip(*arm["curve"], strict=True)
+                percent = [100 * value for value in accuracy]
+                marker = "o" if len(seconds) == 1 else None
+                axes.plot(seconds, percent, color=ON_PAPER[arm["arm"]], marker=marker)
+                if arm["arm"] == "full":
+                    axes.axhline(percent[-1], color="#999999", linewidth=0.8, linestyle=":")
+        _log_scale(axes, ticks=(1.0, 3.0))
+        axes.set_title(group["backbone"], fontsize=10)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.tick_params(labelsize=7)
+    for axes in panels[len(groups) :]:
+        axes.set_visible(False)
+    figure.legend(
+        handles=[Line2D([], [], color=colour, label=name) for name, colour in ON_PAPER.items()],
+        loc="outside upper right",
+        ncols=2,
+        frameon=False,
+    )
+    figure.supxlabel("seconds from the opened scene", fontsize=9)
+    figure.supylabel("validation overall accuracy, %", fontsize=9)
+    with replacing(path) as file:
+        figure.savefig(file, format="png")
 
 
 def save_scale(rows: Sequence[Table], path: Path) -> None:

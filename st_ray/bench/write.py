@@ -1,4 +1,4 @@
-"""Put bench.json, bench.html and bench.md into a benchmark's directory."""
+"""Put bench.html, bench.json, bench.md and bench.png into a benchmark's directory."""
 
 from __future__ import annotations
 
@@ -7,13 +7,16 @@ from pathlib import Path
 from typing import Any
 
 from st_ray.bench.page import render_bench, render_markdown
+from st_ray.bench.plots import save_curves
 from st_ray.errors import writing
 from st_ray.report.report import plain
 from st_ray.spectral.files import replacing
 
 
 def write_bench(table: dict[str, Any], out: Path) -> None:
-    """Write the three files; a number that is not known is null in bench.json.
+    """Write the files; a number that is not known is null in bench.json.
+
+    bench.png has the backbones on the headline's scene and split, where there are any.
 
     Raises:
         OutputError: They cannot be written.
@@ -23,8 +26,16 @@ def write_bench(table: dict[str, Any], out: Path) -> None:
         "bench.md": render_markdown(table),
         "bench.json": json.dumps(plain(table), indent=1) + "\n",
     }
+    shown = [
+        group
+        for group in table["groups"]
+        if table["headline"].items() >= {key: group[key] for key in ("scene", "split")}.items()
+        and group["backbone"] in table["backbones"]
+    ]
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
         for name, text in texts.items():
             with replacing(out / name) as file:
                 file.write(text.encode())
+        if shown:
+            save_curves(shown, out / "bench.png")

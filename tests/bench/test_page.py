@@ -5,12 +5,16 @@ from __future__ import annotations
 import math
 import re
 
+import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
+from matplotlib.image import imread
 
 from st_ray.bench.arms import ARMS
 from st_ray.bench.page import points, render_bench, render_markdown, stages, times
-from st_ray.bench.plots import arm_colour
+from st_ray.bench.plots import ON_PAPER, arm_colour
 from st_ray.bench.summary import INGREDIENTS, LENGTHS, summarise
+from st_ray.bench.write import write_bench
 
 
 def row(arm: str, seed: int, *, seconds: float, oa: float, curve=None, **changes) -> dict:
@@ -154,6 +158,24 @@ def test_both_say_how_the_baselines_length_came_about(length: str) -> None:
     table["searched"][0]["length"] = length
     for text in (render_bench(table), render_markdown(table)):
         assert [how for how in LENGTHS.values() if how in text] == [LENGTHS[length]]
+
+
+def test_a_picture_shows_both_arms_of_every_backbone_that_has_them(tmp_path) -> None:
+    colours = [np.round(255 * np.array(to_rgb(colour))) for colour in ON_PAPER.values()]
+    widths = []
+    for backbones in (("resnet2d",), ("resnet2d", "vit"), ()):
+        (tmp_path / "bench.png").unlink(missing_ok=True)
+        rows = [{**pair, "backbone": name} for name in backbones for pair in PAIRS]
+        alone = row("default", 0, seconds=1.0, oa=0.5, backbone="ssrn")
+        write_bench(summary([*rows, alone]), tmp_path)
+        if backbones:
+            picture = imread(tmp_path / "bench.png")
+            drawn = np.round(255 * picture[:, :, :3].reshape(-1, 3))
+            counts = [int((drawn == colour).all(axis=1).sum()) for colour in colours]
+            assert min(counts) > 50
+            widths.append(picture.shape[1])
+    assert widths[0] < widths[1]
+    assert not (tmp_path / "bench.png").exists()  # nothing to compare
 
 
 def test_numbers_in_words() -> None:
