@@ -1,4 +1,4 @@
-"""The figures of bench.html, and of `st-ray bench scale`."""
+"""The figures of bench.html, bench.png and `st-ray bench scale`."""
 
 from __future__ import annotations
 
