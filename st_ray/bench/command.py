@@ -128,9 +128,9 @@ def training(
     except KeyboardInterrupt:
         console.print(f"What was measured is kept in {out}; repeat the command to go on.")
         raise
-    console.print(
-        f"Results: {join(out, 'bench.html')}, bench.md, bench.json, bench.png", highlight=False
-    )
+    picture = ", bench.png" if table["backbones"] else ""
+    files = f"{join(out, 'bench.html')}, bench.md, bench.json{picture}"
+    console.print(f"Results: {files}", highlight=False)
     for row in table["failed"]:
         where = f"{row['scene']} {row['split']} {row['backbone']} {row['arm']} seed {row['seed']}"
         console.print(f"failed: {where}: {row['error']}", highlight=False)

@@ -11,12 +11,17 @@ from markupsafe import Markup
 
 from st_ray.bench.arms import ARMS
 from st_ray.bench.plots import arm_colour, draw_group, draw_speedups, part_colour
-from st_ray.bench.summary import LENGTHS, find_arm
+from st_ray.bench.summary import ORIGINS, find_arm
 from st_ray.report.drawing import to_page
 from st_ray.report.html import page_environment
 from st_ray.report.words import compact, number, percent
 
 Table = dict[str, Any]
+SEARCHED = (
+    "What was searched was judged on validation pixels of a split with a seed of its own, which no "
+    "reported score comes from. Learning rates were searched unless --lr gave them or the arm has "
+    "one of its own."
+)
 
 
 def render_bench(bench: Table) -> str:
@@ -33,7 +38,9 @@ def render_bench(bench: Table) -> str:
     parts = [list(dict.fromkeys(p for a in group["arms"] for p in a["parts"])) for group in groups]
     return environment.get_template("bench.html.jinja").render(
         bench=bench,
-        lengths=LENGTHS,
+        origins=ORIGINS,
+        headline=headline(bench) if bench["backbones"] else "",
+        searched=SEARCHED,
         means={score: _mean(bench, score) for score in ("oa", "aa")},
         speedups=_speedups(groups),
         arms={name: ARMS[name].what for name in ARMS if name in names},
@@ -59,20 +66,24 @@ def render_markdown(bench: Table) -> str:
         "Medians over seeds (least to greatest); differences from `full` are seed-paired means "
         "with 95 % bootstrap intervals, in points, and so is the lead of `default` over each arm "
         "on the seeds that both have. *Sooner*: at the baseline's final validation "
-        "OA; *OA there*: the test OA at that moment. Configurations tried in the searches: "
+        "OA; *OA there*: the test OA at that moment, of the runs that met it (in brackets: of so "
+        "many, the others' was not scored). Configurations tried in the searches: "
         f"{bench['configurations_tried']}."
     )
     return "\n".join(lines) + "\n"
 
 
 def headline(bench: Table) -> str:
-    """Of a summary with backbones: how much sooner "default" is, or with which it is not."""
+    """Of a summary with backbones: how much sooner "default" is.
+
+    Or the backbones of which at least half the runs never met the target.
+    """
     place = "default against full on {scene}, {split} split".format(**bench["headline"])
     never = [name for name, entry in bench["backbones"].items() if not entry["speedup"]]
     if never:
         return (
-            f"{place}: no mean of times to accuracy, as most runs of {', '.join(never)} never had "
-            "the validation OA that full ends with"
+            f"{place}: no mean of times to accuracy, as at least half the runs of "
+            f"{', '.join(never)} never had the validation OA that full ends with"
         )
     return (
         f"{place}: {times(bench['geomean_speedup'])} sooner at equal validation OA (geometric mean "
@@ -113,11 +124,18 @@ def _pair_row(title: str, backbone: str, ours: Table) -> str:
         ),
         f"{ours['reached']} of {ours['tried']}",
         times(ours["speedup"]["median"]),
-        percent(ours["at_target"]["oa"]["median"]),
+        _there(ours),
         times(ours["whole_speedup"]["median"]),
         *_differences(ours, ""),
     )
     return "| " + " | ".join(cells) + " |"
+
+
+def _there(arm: Table) -> str:
+    """Test OA at the target, and of how many runs, if of fewer than met it."""
+    known = arm["scored_at_target"]
+    of_runs = f" ({known})" if 0 < known < arm["reached"] else ""
+    return percent(arm["at_target"]["oa"]["median"]) + of_runs
 
 
 def _searches(searched: Sequence[Table]) -> list[str]:
@@ -128,13 +146,14 @@ def _searches(searched: Sequence[Table]) -> list[str]:
     rows = [
         (
             *(found["scene"], found["backbone"], str(found["full_epochs"])),
-            LENGTHS[found["length"]],
+            ORIGINS[found["origin"]],
             ", ".join(f"{name} {compact(rate)}" for name, rate in found["rates"].items()),
         )
         for found in searched
     ]
     lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
-    return ["### Searches", "", lines[0], "|---" * len(columns) + "|", *lines[1:], ""]
+    rule = "|---" * len(columns) + "|"
+    return ["### Searches", "", SEARCHED, "", lines[0], rule, *lines[1:], ""]
 
 
 def _differences(arm: Table, prefix: str) -> list[str]:

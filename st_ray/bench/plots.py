@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from st_ray.bench.arms import ARMS
+from st_ray.bench.summary import find_arm
 from st_ray.errors import writing
 from st_ray.report.drawing import INK, MUTED, TRAIN, drawing, svg
 from st_ray.spectral.files import replacing
@@ -80,21 +81,20 @@ def _log_scale(axes: Axes, unit: str = "", ticks: Sequence[float] = (1.0, 2.0, 5
     axes.xaxis.set_minor_formatter(NullFormatter())
 
 
+def _curve(axes: Axes, curve: Sequence[tuple[float, float]], **style: Any) -> None:
+    """Accuracy against seconds; a single epoch is a point."""
+    seconds, accuracy = zip(*curve, strict=True)
+    marker = "o" if len(seconds) == 1 else None
+    axes.plot(seconds, [100 * value for value in accuracy], marker=marker, **style)
+
+
 def _accuracy(arms: Sequence[Table]) -> Figure:
     figure, axes = _figure(3.4)
     lowest = 1.0
     for arm in reversed(arms):  # "full" and "default" on top
-        seconds, accuracy = zip(*arm["curve"], strict=True)
-        main = arm["arm"] in ("full", "default")
-        axes.plot(
-            seconds,
-            [100 * value for value in accuracy],
-            color=arm_colour(arm["arm"]),
-            linewidth=2.4 if main else 1.2,
-            marker="o" if len(seconds) == 1 else None,
-            markersize=3.5,
-        )
-        lowest = min(lowest, accuracy[-1])
+        width = 2.4 if arm["arm"] in ("full", "default") else 1.2
+        _curve(axes, arm["curve"], color=arm_colour(arm["arm"]), linewidth=width, markersize=3.5)
+        lowest = min(lowest, arm["curve"][-1][1])
     _log_scale(axes)
     axes.set_ylim(100 * max(0.0, lowest - 0.15), 100.5)
     axes.set_xlabel("seconds from the opened scene")
@@ -142,7 +142,17 @@ def _speedups(groups: Sequence[Table]) -> Figure:
 
 
 def save_curves(groups: Sequence[Table], path: Path) -> None:
-    """Validation accuracy against seconds, "full" and "default", a panel a backbone, as a PNG."""
+    """Validation accuracy against seconds, "full" and "default", a panel a backbone, as a PNG.
+
+    Means of the seeds that have both, with a dotted line at the end of "full".
+
+    Args:
+        groups: Of `summarise`, each with pairs of the two.
+        path: Of the file, which is replaced.
+
+    Raises:
+        OSError: It cannot be written.
+    """
     from matplotlib.figure import Figure
     from matplotlib.lines import Line2D
 
@@ -151,14 +161,13 @@ def save_curves(groups: Sequence[Table], path: Path) -> None:
     figure = Figure(figsize=(2.4 * columns + 0.4, 2.2 * rows + 0.6), layout="constrained", dpi=110)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes, group in zip(panels, groups, strict=False):
-        for arm in group["arms"]:
-            if arm["arm"] in ON_PAPER:
-                seconds, accuracy = zip(*arm["curve"], strict=True)
-                percent = [100 * value for value in accuracy]
-                marker = "o" if len(seconds) == 1 else None
-                axes.plot(seconds, percent, color=ON_PAPER[arm["arm"]], marker=marker)
-                if arm["arm"] == "full":
-                    axes.axhline(percent[-1], color="#999999", linewidth=0.8, linestyle=":")
+        default = find_arm(group, "default")
+        assert default is not None
+        pairs = default["beside_full"]
+        for colour, which in zip(ON_PAPER.values(), ("full", "own"), strict=True):
+            _curve(axes, pairs[which]["curve"], color=colour)
+        target = 100 * pairs["full"]["curve"][-1][1]
+        axes.axhline(target, color="#999999", linewidth=0.8, linestyle=":")
         _log_scale(axes, ticks=(1.0, 3.0))
         axes.set_title(group["backbone"], fontsize=10)
         axes.spines[["top", "right"]].set_visible(False)

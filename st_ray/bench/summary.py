@@ -34,10 +34,10 @@ INGREDIENTS = (
     ("default", "class floor, linear schedule, the backbone's own optimizer, batch and flips"),
 )
 # How T0, the baseline's number of epochs, came about.
-LENGTHS = {
-    "searched": "the shortest within 0.3 points of one three times as long",
+ORIGINS = {
+    "searched": "the shortest tried within 0.3 points of one three times as long",
     "capped": "perhaps too short: none three times as long was tried",
-    "given": "given, not searched",
+    "given": "given with --full-epochs",
 }
 _SCORES = ("oa", "aa", "kappa")
 
@@ -55,7 +55,7 @@ def summarise(
     Args:
         rows: The rows of the runs.
         scenes: Their order; the first is the headline's.
-        searched: T0, one of `LENGTHS` and learning rates by (scene, backbone).
+        searched: T0, its origin (of `ORIGINS`) and learning rates by (scene, backbone).
         configurations: How many were tried in the searches.
         versions: Of packages.
     """
@@ -117,8 +117,8 @@ def _arm(
 ) -> Table:
     """One arm: its own medians, what it is against "full", and what "default" is against it.
 
-    A failed run counts as one that never reached the target. "beside_full" has the medians of the
-    pairs alone, of the arm and of "full".
+    A failed run counts as one that never reached the target. "beside_full" has medians and the
+    mean curve of the pairs alone, of the arm and of "full".
     """
     seeds = sorted(own)
     pairs = [(own[seed], full[seed]) for seed in seeds if seed in full]
@@ -144,12 +144,13 @@ def _arm(
         "seconds_to_target": spread_of_ratios([_seconds_to_target(*pair) for pair in pairs]),
         "shorter": spread_of_ratios([base["seconds"] / one["seconds"] for one, base in pairs]),
         "at_target": {score: spread(_at_target(own, seeds, score)) for score in _SCORES},
+        "scored_at_target": len(_at_target(own, seeds, "oa")),
         "parts": _mean_parts([own[seed]["parts"] for seed in seeds]),
         "curve": _mean_curve([own[seed]["curve"] for seed in seeds]),
     }
     table["beside_full"] = {
-        "own": _medians([one for one, _ in pairs]),
-        "full": _medians([base for _, base in pairs]),
+        "own": _together([one for one, _ in pairs]),
+        "full": _together([base for _, base in pairs]),
     }
     for score in _SCORES:
         table[score] = spread([own[seed]["test"][score] for seed in seeds])
@@ -158,10 +159,14 @@ def _arm(
     return table
 
 
-def _medians(rows: Sequence[Row]) -> dict[str, float]:
-    """Of seconds and test scores."""
+def _together(rows: Sequence[Row]) -> Table:
+    """Medians of seconds and test scores, and the mean curve; of no rows an empty one."""
     scores = {score: spread([row["test"][score] for row in rows])["median"] for score in _SCORES}
-    return {"seconds": spread([row["seconds"] for row in rows])["median"], **scores}
+    return {
+        "seconds": spread([row["seconds"] for row in rows])["median"],
+        **scores,
+        "curve": _mean_curve([row["curve"] for row in rows]),
+    }
 
 
 def _paired(name: str, ours: dict[int, Row], theirs: dict[int, Row], score: str) -> Table:
@@ -198,7 +203,7 @@ def _mean_parts(parts: Sequence[Mapping[str, float]]) -> dict[str, float]:
 
 def _mean_curve(curves: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
     """Mean seconds and mean validation OA at every epoch's end."""
-    epochs = min(len(curve) for curve in curves)
+    epochs = min((len(curve) for curve in curves), default=0)
     return [
         (
             round(sum(curve[epoch][0] for curve in curves) / len(curves), 3),

@@ -21,7 +21,7 @@ from st_ray.bench.cells import BenchSpec, Place, scene_digest
 from st_ray.bench.ledger import CELLS_FILE, Ledger, Row
 from st_ray.bench.meter import Meter, Say
 from st_ray.bench.search import choose_rate, shortest_length
-from st_ray.bench.summary import LENGTHS, summarise
+from st_ray.bench.summary import ORIGINS, summarise
 from st_ray.bench.workers import OutOfTimeError, Task, Worker, check_cores, run_all
 from st_ray.bench.write import write_bench
 from st_ray.compose import installed_versions
@@ -66,13 +66,13 @@ class _Settled:
 
     Attributes:
         epochs: T0.
-        length: How T0 came about: one of `LENGTHS`.
+        origin: How T0 came about: one of `ORIGINS`.
         rates: Learning rates by arm, as they are found; none of an arm that ran out of time, nor of
             a baseline that is neither asked for nor known.
     """
 
     epochs: int
-    length: str
+    origin: str
     rates: dict[str, float] = field(default_factory=dict)
 
 
@@ -173,14 +173,14 @@ class _Bench:
 
         rate, length = self.spec.rate, self.spec.length(backbone)
         if length is not None:
-            settled = _Settled(epochs=length, length="given")
+            settled = _Settled(epochs=length, origin="given")
         else:
             found = shortest_length(
                 lambda n, r: score(full, n, rate or r), self.spec.first, self.spec.longest
             )
             rates = {full.name: rate or found.rate}
-            how = "capped" if found.capped else "searched"
-            settled = _Settled(epochs=found.epochs, length=how, rates=rates)
+            origin = "capped" if found.capped else "searched"
+            settled = _Settled(epochs=found.epochs, origin=origin, rates=rates)
         ground = self._ground(scene, backbone, settled.epochs, worker)
         self.settled[scene, backbone] = settled
         late = False
@@ -198,7 +198,7 @@ class _Bench:
             raise OutOfTimeError
         listed = ", ".join(f"{name} {value:g}" for name, value in settled.rates.items())
         self.say(
-            f"{scene} {backbone}: T0 = {settled.epochs} epochs ({LENGTHS[settled.length]}); "
+            f"{scene} {backbone}: T0 = {settled.epochs} epochs ({ORIGINS[settled.origin]}); "
             f"learning rates: {listed}"
         )
 
@@ -240,7 +240,7 @@ class _Bench:
             [row for row in rows if row["kind"] == "run"],
             scenes=[Path(name).stem for name in self.spec.scenes],
             searched={
-                place: {"full_epochs": s.epochs, "length": s.length, "rates": s.rates}
+                place: {"full_epochs": s.epochs, "origin": s.origin, "rates": s.rates}
                 for place, s in settled.items()
             },
             configurations=sum((row["scene"], row["backbone"]) in settled for row in looked_at),

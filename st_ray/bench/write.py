@@ -16,7 +16,7 @@ from st_ray.spectral.files import replacing
 def write_bench(table: dict[str, Any], out: Path) -> None:
     """Write the files; a number that is not known is null in bench.json.
 
-    bench.png has the backbones on the headline's scene and split, where there are any.
+    bench.png has the backbones on the headline's scene and split; without any there is none.
 
     Raises:
         OutputError: They cannot be written.
@@ -26,10 +26,11 @@ def write_bench(table: dict[str, Any], out: Path) -> None:
         "bench.md": render_markdown(table),
         "bench.json": json.dumps(plain(table), indent=1) + "\n",
     }
+    place = table["headline"] or {}
     shown = [
         group
         for group in table["groups"]
-        if table["headline"].items() >= {key: group[key] for key in ("scene", "split")}.items()
+        if (group["scene"], group["split"]) == (place["scene"], place["split"])
         and group["backbone"] in table["backbones"]
     ]
     with writing(out):
@@ -39,3 +40,5 @@ def write_bench(table: dict[str, Any], out: Path) -> None:
                 file.write(text.encode())
         if shown:
             save_curves(shown, out / "bench.png")
+        else:  # perhaps one of before
+            (out / "bench.png").unlink(missing_ok=True)

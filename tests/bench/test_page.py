@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from st_ray.bench.arms import ARMS
 from st_ray.bench.page import points, render_bench, render_markdown, stages, times
 from st_ray.bench.plots import ON_PAPER, arm_colour
-from st_ray.bench.summary import INGREDIENTS, LENGTHS, summarise
+from st_ray.bench.summary import INGREDIENTS, ORIGINS, summarise
 from st_ray.bench.write import write_bench
 
 
@@ -45,7 +45,7 @@ def row(arm: str, seed: int, *, seconds: float, oa: float, curve=None, **changes
     }
 
 
-FOUND = {"full_epochs": 30, "length": "searched", "rates": {"full": 1e-3}}
+FOUND = {"full_epochs": 30, "origin": "searched", "rates": {"full": 1e-3}}
 
 
 def summary(rows: list[dict]) -> dict:
@@ -109,7 +109,10 @@ def test_an_arm_that_never_gets_there_has_speedup_0() -> None:
     assert default["speedup"]["median"] == 0
     assert default["reached"] == 0
     assert table["geomean_speedup"] == 0
-    assert "no mean of times to accuracy, as most runs of resnet2d never" in render_markdown(table)
+    assert (
+        "no mean of times to accuracy, as at least half the runs of resnet2d never"
+        in render_markdown(table)
+    )
 
 
 def test_ingredients_multiply_to_the_whole() -> None:
@@ -152,30 +155,44 @@ def test_the_markdown_table_has_a_row_for_each_arm() -> None:
     assert "split: 22.4× sooner at equal validation OA (geometric mean over 1 backbone(s)" in text
 
 
-@pytest.mark.parametrize("length", LENGTHS)
-def test_both_say_how_the_baselines_length_came_about(length: str) -> None:
+@pytest.mark.parametrize("origin", ORIGINS)
+def test_both_say_how_the_baselines_length_came_about(origin: str) -> None:
     table = summary(PAIRS)
-    table["searched"][0]["length"] = length
+    table["searched"][0]["origin"] = origin
     for text in (render_bench(table), render_markdown(table)):
-        assert [how for how in LENGTHS.values() if how in text] == [LENGTHS[length]]
+        assert [how for how in ORIGINS.values() if how in text] == [ORIGINS[origin]]
 
 
 def test_a_picture_shows_both_arms_of_every_backbone_that_has_them(tmp_path) -> None:
     colours = [np.round(255 * np.array(to_rgb(colour))) for colour in ON_PAPER.values()]
-    widths = []
+    counts, widths = [], []
     for backbones in (("resnet2d",), ("resnet2d", "vit"), ()):
-        (tmp_path / "bench.png").unlink(missing_ok=True)
         rows = [{**pair, "backbone": name} for name in backbones for pair in PAIRS]
         alone = row("default", 0, seconds=1.0, oa=0.5, backbone="ssrn")
         write_bench(summary([*rows, alone]), tmp_path)
         if backbones:
             picture = imread(tmp_path / "bench.png")
             drawn = np.round(255 * picture[:, :, :3].reshape(-1, 3))
-            counts = [int((drawn == colour).all(axis=1).sum()) for colour in colours]
-            assert min(counts) > 50
+            counts.append([int((drawn == colour).all(axis=1).sum()) for colour in colours])
             widths.append(picture.shape[1])
     assert widths[0] < widths[1]
+    # The second panel has lines of its own, beside those that the key has in both.
+    assert all(two > one + 50 for one, two in zip(*counts, strict=True))
     assert not (tmp_path / "bench.png").exists()  # nothing to compare
+
+
+def test_curves_for_paper_are_of_the_pairs_alone() -> None:
+    more = row("default", 2, seconds=1000.0, oa=0.1)
+    default = summary([*PAIRS, more])["groups"][0]["arms"][1]
+    seconds, accuracy = default["beside_full"]["own"]["curve"][-1]
+    assert (seconds, accuracy) == pytest.approx((7.5, 0.885))
+    assert default["beside_full"]["full"]["curve"][-1] == pytest.approx((100.0, 0.85))
+
+
+def test_the_accuracy_at_the_target_says_of_how_many_runs_it_is() -> None:
+    scored = {"reach": {"target": 0.9, "test": {"oa": 0.91, "aa": 0.9, "kappa": 0.9}}}
+    rows = [*PAIRS[:2], {**PAIRS[2], **scored}, PAIRS[3]]
+    assert "| 2 of 2 | 22.4× | 91.00 (1) |" in render_markdown(summary(rows))
 
 
 def test_numbers_in_words() -> None:

@@ -56,7 +56,7 @@ def test_the_headline_is_in_bench_json(measured) -> None:
     assert written["backbones"]["resnet2d"]["seeds"] == 2
     assert written["geomean_speedup"] == table["geomean_speedup"]
     assert written["headline"]["split"] == "random"
-    assert [(row["full_epochs"], row["length"]) for row in written["searched"]] == [(10, "given")]
+    assert [(row["full_epochs"], row["origin"]) for row in written["searched"]] == [(10, "given")]
 
 
 def test_differences_are_paired_by_seed(measured) -> None:
@@ -251,7 +251,7 @@ def test_searched_lengths_and_rates_are_told(bench_spec, tmp_path, monkeypatch) 
     for task in bench.searches():
         task(None)
     (settled,) = bench.settled.values()
-    assert (settled.epochs, settled.length) == (6, "searched")  # 30, 17, 10 are as good as 90
+    assert (settled.epochs, settled.origin) == (6, "searched")  # 30, 17, 10 are as good as 90
     assert settled.rates == {"full": 3e-3, "default": 3e-4}
     assert {seed for *_, seed, _ in asked} == {spec.tuning_seed}
     assert {kind for *_, kind in asked} == {"tune"}
