@@ -72,7 +72,7 @@ def _figure(height: float, width: float = 4.7) -> tuple[Figure, Axes]:
 
 
 def _log_scale(axes: Axes, unit: str = "", ticks: Sequence[float] = (1.0, 2.0, 5.0)) -> None:
-    """1, 2, 5, 10 and so on along x, as plain numbers."""
+    """1, 2, 5, 10 and so on along x, or other ticks in each decade, as plain numbers."""
     from matplotlib.ticker import LogLocator, NullFormatter
 
     axes.set_xscale("log")
