@@ -55,11 +55,8 @@ def render_markdown(bench: Table) -> str:
     """Tables for a README: "default" against "full", and all arms by scene and split."""
     lines = _against_full(bench["groups"]) + _searches(bench["searched"])
     for title, groups in _by_place(bench["groups"]).items():
-        lines += [f"### {title}", "", _HEAD, _RULE]
-        lines += [
-            _markdown_row(group["backbone"], arm) for group in groups for arm in group["arms"]
-        ]
-        lines.append("")
+        rows = [_arm_cells(group["backbone"], arm) for group in groups for arm in group["arms"]]
+        lines += [f"### {title}", "", *_markdown_table(_COLUMNS, rows), ""]
     if bench["backbones"]:
         lines += [f"{headline(bench)}.", ""]
     lines.append(
@@ -99,23 +96,27 @@ def _against_full(groups: Sequence[Table]) -> list[str]:
         for group in chosen:
             ours = find_arm(group, "default")
             if ours and ours["pairs"]:
-                rows.append(_pair_row(title, group["backbone"], ours))
+                rows.append(_pair_cells(title, group["backbone"], ours))
     if not rows:
         return []
-    return ["### default against full", "", _PAIR_HEAD, _PAIR_RULE, *rows, ""]
+    return ["### default against full", "", *_markdown_table(_PAIR_COLUMNS, rows), ""]
+
+
+def _markdown_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """Its lines."""
+    head, *body = (f"| {' | '.join(cells)} |" for cells in (columns, *rows))
+    return [head, "|---" * len(columns) + "|", *body]
 
 
 _PAIR_COLUMNS = (
     *("scene, split", "backbone", "pairs", "full, s", "OA / AA, %", "default, s", "OA / AA, %"),
     *("reached", "sooner", "OA there, %", "whole T0", "OA diff.", "AA diff."),
 )
-_PAIR_HEAD = f"| {' | '.join(_PAIR_COLUMNS)} |"
-_PAIR_RULE = "|---" * len(_PAIR_COLUMNS) + "|"
 
 
-def _pair_row(title: str, backbone: str, ours: Table) -> str:
+def _pair_cells(title: str, backbone: str, ours: Table) -> tuple[str, ...]:
     medians = [ours["beside_full"][who] for who in ("full", "own")]
-    cells = (
+    return (
         *(title, backbone, str(ours["pairs"])),
         *(
             cell
@@ -128,7 +129,6 @@ def _pair_row(title: str, backbone: str, ours: Table) -> str:
         times(ours["whole_speedup"]["median"]),
         *_differences(ours, ""),
     )
-    return "| " + " | ".join(cells) + " |"
 
 
 def _there(arm: Table) -> str:
@@ -151,9 +151,7 @@ def _searches(searched: Sequence[Table]) -> list[str]:
         )
         for found in searched
     ]
-    lines = [f"| {' | '.join(cells)} |" for cells in (columns, *rows)]
-    rule = "|---" * len(columns) + "|"
-    return ["### Searches", "", SEARCHED, "", lines[0], rule, *lines[1:], ""]
+    return ["### Searches", "", SEARCHED, "", *_markdown_table(columns, rows), ""]
 
 
 def _differences(arm: Table, prefix: str) -> list[str]:
@@ -169,12 +167,10 @@ _COLUMNS = (
     *("backbone", "arm", "stages", "seeds", "seconds", "CPU s", "sooner"),
     *("OA, %", "AA, %", "kappa", "OA diff.", "AA diff.", "default's lead, OA", "AA"),
 )
-_HEAD = f"| {' | '.join(_COLUMNS)} |"
-_RULE = "|---" * len(_COLUMNS) + "|"
 
 
-def _markdown_row(backbone: str, arm: Table) -> str:
-    cells = (
+def _arm_cells(backbone: str, arm: Table) -> tuple[str, ...]:
+    return (
         backbone,
         arm["arm"],
         stages(arm["stages"]),
@@ -188,7 +184,6 @@ def _markdown_row(backbone: str, arm: Table) -> str:
         *_differences(arm, ""),
         *(("", "") if arm["arm"] == "default" else _differences(arm, "default_")),
     )
-    return "| " + " | ".join(cells) + " |"
 
 
 def _speedups(groups: Sequence[Table]) -> list[tuple[str, Markup]]:
