@@ -92,12 +92,12 @@ class Ssrn(nn.Module):
         "doi:10.1109/TGRS.2017.2755542"
     ),
     whitening=0.5,
-    full_epochs=10,
+    full_epochs=30,
     learning_rate=3e-3,
     batch_size=32,
     optimizer="muon",
     # Convolutions along the spectrum want neighbours that resemble each other.
-    shape=CurriculumShape(1.0, (StageShape(30, 0.45, 7), StageShape(30, 0.82, 3)), axis="groups"),
+    shape=CurriculumShape(2 / 3, (StageShape(30, 0.45, 7), StageShape(30, 0.82, 3)), axis="groups"),
     growth=(
         "exact from an even number of components; from an odd one the last pair was filled with "
         "a zero and now sees a new component; a larger patch changes no weight but the pixels "
